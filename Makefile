@@ -1,0 +1,90 @@
+# Two commands are enough: `make run` and `make test`. Both set up what they need, once.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PROFILE ?= quick
+NB ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Notebooks run in other folders, so a relative data folder is made absolute here.
+export COURSE_DATA_DIR := $(abspath $(COURSE_DATA_DIR))
+
+# The first Python from 3.11 to 3.13; name another one with PYTHON=.
+SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11; do \
+	$$python -c '$(SUITABLE)' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
+		awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
+
+$(READY): requirements.txt pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "No Python from 3.11 to 3.13 was found: install one, or name it with PYTHON=."; exit 1; fi
+	@$(PYTHON) -c '$(SUITABLE)' || { \
+		echo "$(PYTHON) is $$($(PYTHON) --version), but 3.11 to 3.13 is needed: pass PYTHON=."; exit 1; }
+	@if command -v uv >/dev/null; then \
+		uv venv --quiet --seed --allow-existing --python "$$(command -v $(PYTHON))" $(VENV); \
+		uv pip install --python $(BIN)/python -r requirements.txt; \
+	else \
+		$(PYTHON) -m venv $(VENV); \
+		$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt; \
+	fi
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation -e .
+	@# Without byte code, each kernel would compile thousands of files anew at its start.
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	@touch $@
+
+.PHONY: setup
+setup: $(READY) ## create the environment (the other targets do it by themselves)
+
+.PHONY: run
+run: $(READY) ## run the course; NB=04 for one notebook, PROFILE=smoke|quick|full for the size
+	$(BIN)/python -m tools.run_notebooks --profile $(PROFILE) $(NB)
+
+.PHONY: lab
+lab: $(READY) ## open the notebooks in JupyterLab, on this computer only
+	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks
+
+.PHONY: lint
+lint: $(READY) ## format and rules (ruff), types (mypy)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.PHONY: sync
+sync: $(READY) ## write each .ipynb from its .py
+	$(BIN)/python -m tools.pairing sync
+
+.PHONY: test
+test: lint ## everything that CI runs
+	$(BIN)/python -m tools.pairing check
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	$(BIN)/python -m tools.check_notebooks
+
+.PHONY: expected
+expected: $(READY) ## record what cells marked NBVAL_CHECK_OUTPUT print
+	$(BIN)/python -m tools.check_notebooks --record
+
+.PHONY: benchmark
+benchmark: $(READY) ## measure the speed claims, as ratios from one run
+	$(BIN)/python benchmarks/augmentation.py
+
+.PHONY: pins
+pins: $(READY) ## resolve pyproject.toml's ranges into requirements.txt (needs uv)
+	$(BIN)/python -m tools.pins
+
+.PHONY: gpu
+gpu: $(READY) ## replace the CPU build of TensorFlow by the one for NVIDIA GPUs (Linux)
+	$(BIN)/python -m pip uninstall --yes tensorflow-cpu tensorflow
+	$(BIN)/python -m pip install -e '.[gpu]' -c <(grep -v '^tensorflow' requirements.txt)
+
+.PHONY: clean
+clean: ## remove the environment and everything that was built or trained
+	rm -rf $(VENV) build notebooks/runs runs *.egg-info .pytest_cache .mypy_cache .ruff_cache
