@@ -1,0 +1,586 @@
+"""Training that survives interruption, never repeats finished work, and can be repeated exactly.
+
+``fit`` is ``model.fit`` with a memory: after each epoch it saves everything that the next epoch
+depends on, and a run that was finished before with the same settings is read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from course_utils import augmentation
+from course_utils import callbacks as course_callbacks
+
+History = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What ``fit`` gives back.
+
+    Attributes
+    ----------
+    name : str
+        The name that was passed.
+    history : dict of str to list of float
+        One value for each epoch: ``loss``, ``accuracy``, ``val_loss``, ``val_accuracy`` and the
+        ``learning_rate`` at the end of the epoch.
+    seconds : float
+        Time spent in training and validation, over all starts.
+    images_per_second : float
+        Training images seen, over ``seconds``.
+    path : pathlib.Path
+        The folder of this run.
+    reused : bool
+        True when nothing was trained, because the run was finished before.
+    """
+
+    name: str
+    history: History
+    seconds: float
+    images_per_second: float
+    path: Path
+    reused: bool
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that were trained."""
+        return len(self.history["loss"])
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and the Keras backend, and ask TensorFlow for deterministic operations.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same weights and dropout masks on the same machine. Call it right
+        before a model is built.
+    """
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def fit(
+    model: keras.Model,
+    batches: augmentation.Batches,
+    *,
+    name: str,
+    epochs: int,
+    validation: augmentation.Batches | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    seed: int = 0,
+    folder: Path | str | None = None,
+    progress: bool = True,
+) -> Run:
+    """Train a compiled model; go on after an interruption, and skip what is already done.
+
+    A run is recognized by everything that its result depends on: architecture, compile settings,
+    present weights and optimizer state, training and validation data, callbacks, epochs and seed.
+    Change one of them and a new run starts. After a kill the run goes on at the last finished
+    epoch and ends as if it had not been interrupted, dropout masks, data order and the state of
+    the callbacks included.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled. It is trained in place and ends with the weights of the last epoch.
+    batches : augmentation.Batches
+        Training data.
+    name : str
+        Names the run's folder; start it with the notebook's number, such as ``"02_simple_cnn"``.
+    epochs : int
+        How many passes over the training data, at least 1.
+    validation : augmentation.Batches, optional
+        Evaluated after each epoch.
+    callbacks : sequence of keras.callbacks.Callback
+        Their plain attributes (numbers, texts, lists of them, and arrays) are saved and restored.
+        A ``CSVLogger`` needs ``append=True`` to keep its earlier rows when a run goes on.
+    seed : int
+        Recorded with the run, and part of its settings.
+    folder : path-like, optional
+        Where runs are kept; by default ``$COURSE_RUNS_DIR``, else ``runs`` in the working folder.
+    progress : bool
+        Show one live progress display.
+
+    Returns
+    -------
+    Run
+        History, time and folder.
+
+    Raises
+    ------
+    ValueError
+        If the model is not compiled, or epochs is below 1.
+    OSError
+        If the folder cannot be written.
+    """
+    if not model.compiled:
+        raise ValueError(
+            f"The model of run {name!r} is not compiled: call model.compile(optimizer=…, loss=…, "
+            'metrics=["accuracy"]) before training.fit.'
+        )
+    if epochs < 1:
+        raise ValueError(f"epochs is {epochs}, but run {name!r} needs at least 1.")
+    batches.epoch = 0
+    model.optimizer.build(model.trainable_variables)
+    settings = _settings(model, batches, validation, callbacks, epochs, seed)
+    path = _writable(
+        Path(folder or runs_folder()) / f"{name}-{_hash(json.dumps(settings).encode())[:12]}"
+    )
+    memory = _Memory(path / "state.npz", callbacks)
+    reused = memory.restore(model)
+    if not reused:
+        shown = [course_callbacks.LiveProgress()] if progress else []
+        batches.epoch = memory.epochs
+        model.fit(
+            batches,
+            validation_data=validation,
+            epochs=epochs,
+            # A stopped run trains no more, but its callbacks still see the end of training.
+            initial_epoch=epochs if memory.stopped else memory.epochs,
+            shuffle=False,  # Keras would shuffle with Python's global generator; Batches does it
+            verbose=0,
+            callbacks=[*callbacks, *shown, memory],
+        )
+        memory.save(finished=True)
+        save_history({"settings": settings, "name": name} | memory.record(), path / "run.json")
+    trained = batches.num_images * memory.epochs
+    return Run(name, memory.history, memory.seconds, trained / memory.seconds, path, reused)
+
+
+class _Memory(keras.callbacks.Callback):
+    """Save after each epoch, in one file, all that the following epochs depend on."""
+
+    def __init__(self, path: Path, others: Sequence[keras.callbacks.Callback]) -> None:
+        super().__init__()
+        self.path = path
+        self.others = others
+        self.history: History = {}
+        self.seconds = 0.0
+        self.stopped = False
+        self._saved_states: list[dict[str, Any]] = []
+        self._started = 0.0
+
+    @property
+    def epochs(self) -> int:
+        return len(self.history.get("loss", []))
+
+    def record(self) -> dict[str, Any]:
+        return {"history": self.history, "seconds": self.seconds, "stopped": self.stopped}
+
+    def restore(self, model: keras.Model) -> bool:
+        """Put the saved state into the model, if there is one; tell whether the run is done."""
+        if not self.path.is_file():
+            return False
+        with np.load(self.path, allow_pickle=False) as saved:
+            record = json.loads(saved["record"].tobytes())
+            for position, variable in enumerate(_variables(model)):
+                variable.assign(saved[f"variable_{position}"])
+            self._saved_states = [
+                {
+                    **state["plain"],
+                    **{
+                        key: [saved[f"callback_{number}_{key}_{i}"] for i in range(count)]
+                        for key, count in state["arrays"].items()
+                    },
+                }
+                for number, state in enumerate(record.pop("callbacks"))
+            ]
+        finished = record.pop("finished")
+        self.history, self.seconds = record["history"], record["seconds"]
+        self.stopped = record["stopped"]
+        return finished
+
+    def save(self, *, finished: bool) -> None:
+        """Write the state to a new file that takes the old one's place in one step."""
+        arrays = {
+            f"variable_{position}": keras.ops.convert_to_numpy(variable)
+            for position, variable in enumerate(_variables(self.model))
+        }
+        states = []
+        for number, callback in enumerate(self.others):
+            lists = _array_lists(callback)
+            states.append(
+                {
+                    "plain": _plain_state(callback),
+                    "arrays": {key: len(values) for key, values in lists.items()},
+                }
+            )
+            for key, values in lists.items():
+                arrays |= {f"callback_{number}_{key}_{i}": value for i, value in enumerate(values)}
+        record = self.record() | {"finished": finished, "callbacks": states}
+        arrays["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+        with _replacing(self.path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        # This callback comes last, so what the others reset at the start can be put back here.
+        for callback, state in zip(self.others, self._saved_states, strict=False):
+            vars(callback).update(state)
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        self.seconds += time.perf_counter() - self._started
+        values = dict(logs or {}) | {"learning_rate": float(self.model.optimizer.learning_rate)}
+        for key, value in values.items():
+            self.history.setdefault(key, []).append(float(value))
+        self.stopped = bool(self.model.stop_training)
+        self.save(finished=False)
+
+
+class _replacing:  # noqa: N801 - reads as a verb: with _replacing(path) as temporary
+    """Give a temporary path beside a target; on success it takes the target's place."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        # The suffix stays last: Keras reads the format from it.
+        self.temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+
+    def __enter__(self) -> Path:
+        return self.temporary
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            os.replace(self.temporary, self.target)
+        else:
+            self.temporary.unlink(missing_ok=True)
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    """Return weights, random states and optimizer state; metrics start anew at each epoch."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    own = [variable for variable in model.variables if id(variable) not in metrics]
+    return own + list(model.optimizer.variables)
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_plain(item) for item in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _plain(item) for key, item in value.items())
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _plain_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """Return the attributes of a callback that JSON can hold; NumPy scalars become numbers."""
+    own = {key: value for key, value in vars(callback).items() if key not in ("params", "_params")}
+    numbers = {
+        key: value.item() if isinstance(value, np.generic) else value for key, value in own.items()
+    }
+    return {key: value for key, value in numbers.items() if _plain(value)}
+
+
+def _array_lists(callback: keras.callbacks.Callback) -> dict[str, list[np.ndarray]]:
+    return {
+        key: value
+        for key, value in vars(callback).items()
+        if isinstance(value, list) and value and all(isinstance(v, np.ndarray) for v in value)
+    }
+
+
+def _settings(
+    model: keras.Model,
+    batches: augmentation.Batches,
+    validation: augmentation.Batches | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    epochs: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Describe, as JSON, everything that the result of a run depends on."""
+    configuration = json.dumps([model.get_config(), model.get_compile_config()], default=str)
+    # Keras numbers the objects of a process ("dense_7"); their place in the model is what counts.
+    for position, part in enumerate([*model._flatten_layers(), model.optimizer]):
+        configuration = configuration.replace(f'"{part.name}"', f'"part {position}"')
+    return {
+        "model": _hash(configuration.encode()),
+        "state": _hash(*(keras.ops.convert_to_numpy(v).tobytes() for v in _variables(model))),
+        "train": _fingerprint(batches),
+        "validation": validation and _fingerprint(validation),
+        "callbacks": [[type(callback).__name__, _plain_state(callback)] for callback in callbacks],
+        "epochs": epochs,
+        "seed": seed,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+    }
+
+
+def _fingerprint(batches: augmentation.Batches) -> str:
+    """Hash images, labels, and the first batch as drawn, which shows scaling and augmentation."""
+    first = batches[0] if isinstance(batches[0], tuple) else (batches[0],)
+    arrays = [batches.images, batches.labels, *first]
+    return _hash(*(np.ascontiguousarray(a).tobytes() for a in arrays if a is not None))
+
+
+def _hash(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def runs_folder() -> Path:
+    """Return the folder that keeps runs: ``$COURSE_RUNS_DIR``, else ``runs`` where you work."""
+    return Path(os.environ.get("COURSE_RUNS_DIR") or "runs")
+
+
+def artifacts_folder() -> Path:
+    """Return the folder for what a notebook saves: models, histories, logs; create it if need be.
+
+    Returns
+    -------
+    pathlib.Path
+        ``artifacts`` inside the runs folder.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
+    return _writable(runs_folder() / "artifacts")
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"The results folder {folder} cannot be created ({error.strerror}): set "
+            "COURSE_RUNS_DIR to a folder that you may write."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(
+            f"The results folder {folder} cannot be written: set COURSE_RUNS_DIR to a folder that "
+            "you may write."
+        )
+    return folder
+
+
+def save_model(model: keras.Model, path: Path | str) -> Path:
+    """Save architecture, weights and compile settings in one ``.keras`` file.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Any built model.
+    path : path-like
+        Ends in ``.keras``; an older file is replaced only after the new one is complete.
+
+    Returns
+    -------
+    pathlib.Path
+        The path.
+
+    Raises
+    ------
+    ValueError
+        If the path has another suffix.
+    """
+    target = _keras_path(path)
+    with _replacing(target) as temporary:
+        model.save(temporary)
+    return target
+
+
+def load_model(path: Path | str) -> keras.Model:
+    """Load a ``.keras`` file in safe mode: code inside the file is never run.
+
+    Parameters
+    ----------
+    path : path-like
+        What ``save_model`` wrote.
+
+    Returns
+    -------
+    keras.Model
+        The model, compiled as it was.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the path does not end in ``.keras``.
+    """
+    target = _keras_path(path)
+    if not target.is_file():
+        raise FileNotFoundError(f"There is no model {target}: run the cell that saves it first.")
+    return keras.models.load_model(target, safe_mode=True)
+
+
+def _keras_path(path: Path | str) -> Path:
+    target = Path(path)
+    if target.suffix != ".keras":
+        raise ValueError(f"The model's path is {target}, but it must end in .keras.")
+    return target
+
+
+def save_history(history: Mapping[str, Any], path: Path | str) -> Path:
+    """Save a history, or any record of plain values, as JSON.
+
+    Parameters
+    ----------
+    history : mapping
+        Plain values: texts, numbers, lists and dictionaries of them.
+    path : path-like
+        Written in one step: a reader never sees half a file.
+
+    Returns
+    -------
+    pathlib.Path
+        The path.
+    """
+    target = Path(path)
+    with _replacing(target) as temporary:
+        temporary.write_text(json.dumps(history, indent=1), encoding="utf-8")
+    return target
+
+
+def load_history(path: Path | str) -> dict[str, Any]:
+    """Load what ``save_history`` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        A JSON file.
+
+    Returns
+    -------
+    dict
+        The history.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is not JSON.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f"There is no history {source}: run the cell that saves it first.")
+    try:
+        return json.loads(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{source} is not a history in JSON ({error}): remove it, then run the cell that "
+            "saves it."
+        ) from error
+
+
+def evaluate(model: keras.Model, batches: augmentation.Batches) -> dict[str, float]:
+    """Compute loss and metrics in inference mode.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Compiled.
+    batches : augmentation.Batches
+        With labels; any augmentation in it is applied, so leave it out for an honest figure.
+
+    Returns
+    -------
+    dict of str to float
+        ``loss`` and each compiled metric.
+    """
+    results = model.evaluate(batches, verbose=0, return_dict=True)
+    return {key: float(value) for key, value in results.items()}
+
+
+def predict(
+    model: keras.Model,
+    images: np.ndarray,
+    normalize: augmentation.Normalize,
+    *,
+    batch_size: int = 500,
+) -> np.ndarray:
+    """Predict in inference mode, row by row in the order of the images.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Any built classifier.
+    images : numpy.ndarray
+        uint8, shape (n, height, width, channels).
+    normalize : callable
+        The normalizer that the model was trained with.
+    batch_size : int
+        Images for each step.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (n, classes).
+    """
+    batches = augmentation.Batches(images, batch_size=batch_size, normalize=normalize)
+    return model.predict(batches, verbose=0)
+
+
+def accuracy_interval(correct: int, total: int) -> tuple[float, float]:
+    """Return the 95 % interval of an accuracy that was measured on so many images.
+
+    Parameters
+    ----------
+    correct, total : int
+        Images classified correctly, and images in all.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper bound, between 0 and 1 (Wilson, 1927).
+
+    Raises
+    ------
+    ValueError
+        If total is below 1, or correct is not between 0 and total.
+    """
+    from scipy.stats import binomtest
+
+    if total < 1 or not 0 <= correct <= total:
+        raise ValueError(
+            f"{correct} correct of {total} images is impossible: pass 0 <= correct <= total and "
+            "at least one image."
+        )
+    interval = binomtest(int(correct), int(total)).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def reported(source: str) -> dict[str, Any]:
+    """Return what one of the older write-ups reported, for comparison with what you measure.
+
+    Parameters
+    ----------
+    source : str
+        ``"S1"`` to ``"S5"``.
+
+    Returns
+    -------
+    dict
+        For each of its experiments, the figures: accuracies between 0 and 1, seconds, epochs.
+
+    Raises
+    ------
+    ValueError
+        If there is no such write-up.
+    """
+    text = resources.files("course_utils").joinpath("sources.json").read_text(encoding="utf-8")
+    figures = json.loads(text)
+    if source not in figures:
+        raise ValueError(f"There is no write-up {source!r}: use one of {', '.join(figures)}.")
+    return figures[source]

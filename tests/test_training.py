@@ -1,0 +1,349 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+
+from course_utils import training
+from course_utils.augmentation import Batches, flip, pad_and_crop, scale
+
+GENERATOR = np.random.default_rng(0)
+IMAGES = GENERATOR.integers(0, 256, (60, 8, 8, 1)).astype(np.uint8)
+LABELS = (IMAGES.mean(axis=(1, 2, 3)) > 127).astype(np.int64)
+
+
+def build(*, units=8, rate=0.3, learning_rate=0.01, seed=0):
+    training.seed_everything(seed)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(units, activation="relu"),
+            keras.layers.Dropout(rate),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def train_batches(seed=0):
+    return Batches(
+        IMAGES,
+        LABELS,
+        batch_size=16,
+        normalize=scale,
+        transforms=[flip(), pad_and_crop(1)],
+        shuffle=True,
+        seed=seed,
+    )
+
+
+def validation_batches():
+    return Batches(IMAGES[:20], LABELS[:20], batch_size=20, normalize=scale)
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Interrupt the kernel, as a learner does, at a batch of an epoch."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self._where = (epoch, batch)
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self._epoch, batch) == self._where:
+            raise KeyboardInterrupt
+
+
+def plateau():
+    return keras.callbacks.ReduceLROnPlateau(monitor="val_loss", patience=0, factor=0.5)
+
+
+def fit(model, *, epochs=4, callbacks=(), batches=None, name="run", **options):
+    return training.fit(
+        model,
+        batches or train_batches(),
+        name=name,
+        epochs=epochs,
+        validation=validation_batches(),
+        callbacks=callbacks,
+        progress=False,
+        **options,
+    )
+
+
+def same_weights(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(a.get_weights(), b.get_weights(), strict=True))
+
+
+def test_training_lowers_the_loss_and_reports_each_epoch():
+    model = build()
+    run = fit(model, epochs=8)
+    assert run.history["loss"][-1] < run.history["loss"][0]
+    assert set(run.history) == {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
+    assert {len(values) for values in run.history.values()} == {8}
+    assert run.epochs == 8
+    assert not run.reused
+    assert run.images_per_second == pytest.approx(60 * 8 / run.seconds)
+
+
+def test_a_finished_run_is_read_back_not_repeated():
+    first_model = build()
+    first = fit(first_model)
+    again_model = build()
+    again = fit(again_model)
+    assert again.reused
+    assert again.history == first.history
+    assert again.seconds == first.seconds
+    assert same_weights(first_model, again_model)
+
+
+@pytest.mark.parametrize("kind", ["units", "rate", "learning_rate", "seed", "data", "epochs"])
+def test_a_changed_setting_starts_a_new_run(kind):
+    first = fit(build())
+    changed = {
+        "units": {"model": build(units=9)},
+        "rate": {"model": build(rate=0.4)},
+        "learning_rate": {"model": build(learning_rate=0.02)},
+        "seed": {"model": build(seed=1)},
+        "data": {"batches": train_batches(seed=1)},
+        "epochs": {"epochs": 5},
+    }[kind]
+    second = fit(**({"model": build()} | changed))
+    assert not second.reused
+    assert second.path != first.path
+
+
+def test_two_models_of_one_process_have_the_same_key_whatever_keras_calls_their_layers():
+    first = fit(build())
+    keras.layers.Dense(1)
+    assert fit(build()).path == first.path
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(0, 1), (2, 0), (3, 3)])
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, epoch, batch):
+    whole_model = build()
+    whole = fit(whole_model, callbacks=[plateau()], folder=tmp_path / "whole")
+    broken = build()
+    with pytest.raises(KeyboardInterrupt):
+        # The interrupting callback keeps no plain attribute, and its name is not in the key.
+        fit_interrupted(broken, StopAfter(epoch, batch), tmp_path / "broken")
+    resumed_model = build()
+    resumed = fit(resumed_model, callbacks=[plateau()], folder=tmp_path / "broken")
+    assert not resumed.reused
+    assert resumed.history == whole.history
+    assert same_weights(whole_model, resumed_model)
+
+
+def fit_interrupted(model, stopper, folder):
+    """Fit with a callback list that is keyed as ``[plateau()]`` but also holds the stopper."""
+    reducer = plateau()
+    end = reducer.on_train_batch_end
+
+    def on_train_batch_end(batch, logs=None):
+        stopper.on_train_batch_end(batch, logs)
+        end(batch, logs)
+
+    def on_epoch_begin(epoch, logs=None):
+        stopper.on_epoch_begin(epoch, logs)
+
+    reducer.on_train_batch_end = on_train_batch_end
+    reducer.on_epoch_begin = on_epoch_begin
+    return fit(model, callbacks=[reducer], folder=folder)
+
+
+def test_a_killed_process_goes_on_with_the_same_result(tmp_path):
+    """The whole story in processes of their own: kill -9 in an epoch, start again, compare."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import os, signal, sys
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        import keras
+        import test_training as t
+        from course_utils import training
+        class Kill(keras.callbacks.Callback):
+            def on_epoch_begin(self, epoch, logs=None):
+                self._now = epoch
+            def on_train_batch_end(self, batch, logs=None):
+                if len(sys.argv) > 2 and self._now == 2 and batch == 1:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        model = t.build()
+        run = t.fit(model, callbacks=[Kill(), t.plateau()], folder=sys.argv[1])
+        weights = [float(weight.sum()) for weight in model.get_weights()]
+        print(t.json.dumps([run.history, run.reused, weights]))
+        """)
+    )
+
+    def start(folder, *kill):
+        return subprocess.run(
+            [sys.executable, script, tmp_path / folder, *kill], capture_output=True, text=True
+        )
+
+    killed = start("killed", "kill")
+    assert killed.returncode == -signal.SIGKILL
+    resumed, whole = start("killed"), start("whole")
+    assert resumed.returncode == whole.returncode == 0, resumed.stderr
+    assert json.loads(resumed.stdout) == json.loads(whole.stdout)
+
+
+def test_early_stopping_keeps_its_best_weights_over_an_interruption(tmp_path):
+    def stopping():
+        return keras.callbacks.EarlyStopping(
+            monitor="val_loss", patience=1, restore_best_weights=True
+        )
+
+    first_model = build(learning_rate=0.5)
+    first = fit(first_model, epochs=12, callbacks=[stopping()], folder=tmp_path)
+    assert first.epochs < 12
+    # As if the process had died between the last epoch and the end of training.
+    state = first.path / "state.npz"
+    with np.load(state) as saved:
+        content = dict(saved)
+    record = json.loads(content["record"].tobytes())
+    record["finished"] = False
+    content["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
+    np.savez(state, **content)
+    again_model = build(learning_rate=0.5)
+    again = fit(again_model, epochs=12, callbacks=[stopping()], folder=tmp_path)
+    assert again.history == first.history
+    assert same_weights(first_model, again_model)
+
+
+def test_data_order_does_not_depend_on_pythons_global_generator():
+    import random
+
+    first_model, second_model = build(), build()
+    random.seed(1)
+    first = fit(first_model, name="one")
+    random.seed(2)
+    second = fit(second_model, name="two")
+    assert first.history == second.history
+
+
+def test_an_uncompiled_model_is_refused():
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
+    with pytest.raises(ValueError, match=r"'run' is not compiled: call model\.compile"):
+        fit(model)
+
+
+def test_zero_epochs_are_refused():
+    with pytest.raises(ValueError, match="epochs is 0"):
+        fit(build(), epochs=0)
+
+
+def test_a_results_folder_that_is_a_file_is_named(tmp_path):
+    blocked = tmp_path / "results"
+    blocked.write_text("keep me")
+    with pytest.raises(OSError, match="results folder .* cannot be created .*COURSE_RUNS_DIR"):
+        fit(build(), folder=blocked)
+    assert blocked.read_text() == "keep me"
+
+
+def test_a_read_only_results_folder_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(PermissionError, match="cannot be written: set COURSE_RUNS_DIR"):
+        fit(build(), folder=tmp_path)
+
+
+def test_the_record_of_a_run_is_json_with_settings_and_history():
+    run = fit(build())
+    record = training.load_history(run.path / "run.json")
+    assert record["history"] == run.history
+    assert record["settings"]["epochs"] == 4
+    assert record["name"] == "run"
+
+
+def test_a_saved_model_predicts_the_same_after_loading(tmp_path):
+    model = build()
+    path = training.save_model(model, tmp_path / "model.keras")
+    loaded = training.load_model(path)
+    expected = training.predict(model, IMAGES, scale)
+    assert np.array_equal(training.predict(loaded, IMAGES, scale), expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_a_failed_save_leaves_the_old_model_whole(tmp_path, monkeypatch):
+    path = training.save_model(build(), tmp_path / "model.keras")
+    before = path.read_bytes()
+    model = build(units=3)
+
+    def fail(target):
+        target.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(model, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        training.save_model(model, path)
+    assert path.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+def test_other_model_suffixes_and_missing_files_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"must end in \.keras"):
+        training.save_model(build(), tmp_path / "model.h5")
+    with pytest.raises(FileNotFoundError, match="There is no model"):
+        training.load_model(tmp_path / "model.keras")
+    with pytest.raises(FileNotFoundError, match="There is no history"):
+        training.load_history(tmp_path / "history.json")
+
+
+def test_a_damaged_history_is_refused(tmp_path):
+    path = tmp_path / "history.json"
+    path.write_text('{"loss": [0.1, ')
+    with pytest.raises(ValueError, match="is not a history in JSON"):
+        training.load_history(path)
+
+
+def test_prediction_keeps_file_order_whatever_the_batch_size():
+    model = build()
+    assert np.allclose(
+        training.predict(model, IMAGES, scale, batch_size=7),
+        training.predict(model, IMAGES, scale, batch_size=60),
+        atol=1e-6,
+    )
+
+
+def test_evaluate_returns_loss_and_accuracy():
+    model = build()
+    scores = training.evaluate(model, validation_batches())
+    predicted = training.predict(model, IMAGES[:20], scale).argmax(axis=1)
+    assert scores["accuracy"] == pytest.approx((predicted == LABELS[:20]).mean())
+    assert set(scores) == {"loss", "accuracy"}
+
+
+def test_the_interval_of_an_accuracy_is_wilsons():
+    low, high = training.accuracy_interval(90, 100)
+    z = 1.959963984540054
+    center = (0.9 + z * z / 200) / (1 + z * z / 100)
+    half = z * np.sqrt(0.9 * 0.1 / 100 + z * z / 40_000) / (1 + z * z / 100)
+    assert (low, high) == pytest.approx((center - half, center + half))
+    assert training.accuracy_interval(5, 5)[1] == 1.0
+
+
+@pytest.mark.parametrize(("correct", "total"), [(1, 0), (-1, 5), (6, 5)])
+def test_impossible_accuracies_are_refused(correct, total):
+    with pytest.raises(ValueError, match=f"{correct} correct of {total} images is impossible"):
+        training.accuracy_interval(correct, total)
+
+
+def test_reported_figures_are_there_for_each_source():
+    for source in ("S1", "S2", "S3", "S4", "S5"):
+        assert training.reported(source)
+    simple = training.reported("S2")["simple"]
+    assert len(simple["val_accuracy"]) == simple["epochs"]
+    with pytest.raises(ValueError, match="no write-up 'S9'"):
+        training.reported("S9")
