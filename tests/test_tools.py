@@ -1,0 +1,263 @@
+"""The checks themselves can fail: each is shown a course with one fault."""
+
+import json
+import re
+import subprocess
+import textwrap
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from course_utils import profiles
+from tools import check_notebooks, nbval_budget, pairing, pins, run_notebooks
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADER = (ROOT / "notebooks" / "03_dropout.py").read_text(encoding="utf-8").split("# %%")[0]
+
+
+def write_notebook(folder, *cells, name="02_small.py"):
+    folder.mkdir(exist_ok=True)
+    source = folder / name
+    text = HEADER + "\n\n".join(f"# %%\n{textwrap.dedent(cell).strip()}" for cell in cells)
+    source.write_text(text + "\n", encoding="utf-8")
+    return source
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """An empty course that the tools look at in place of the real one."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    monkeypatch.setattr(pairing, "NOTEBOOKS", folder)
+    monkeypatch.setattr(check_notebooks, "EXPECTED", tmp_path / "expected")
+    monkeypatch.setattr(run_notebooks, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(check_notebooks, "ROOT", ROOT)
+    return folder
+
+
+# --- pairing --------------------------------------------------------------------------------------
+
+
+def test_a_synced_course_has_no_differences(course):
+    write_notebook(course, "1 + 1", "# a comment\nprint('two')")
+    pairing.sync(pairing.sources())
+    assert pairing.differences(pairing.sources()) == []
+
+
+def test_a_pair_out_of_sync_is_named(course):
+    source = write_notebook(course, "1 + 1")
+    pairing.sync([source])
+    write_notebook(course, "1 + 2")
+    assert pairing.differences(pairing.sources()) == [
+        "02_small.ipynb differs from 02_small.py: edit the .py file and run `make sync`."
+    ]
+    assert pairing.main(["check"]) == 1
+
+
+def test_a_notebook_with_outputs_is_named(course):
+    source = write_notebook(course, "1 + 1")
+    pairing.sync([source])
+    path = source.with_suffix(".ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].outputs = [nbformat.v4.new_output("stream", text="2")]
+    nbformat.write(notebook, path)
+    assert len(pairing.differences(pairing.sources())) == 1
+
+
+def test_a_missing_and_an_orphaned_notebook_are_named(course):
+    write_notebook(course, "1 + 1")
+    nbformat.write(nbformat.v4.new_notebook(), course / "09_orphan.ipynb")
+    missing, orphan = pairing.differences(pairing.sources())
+    assert "02_small.ipynb is missing" in missing
+    assert "09_orphan.ipynb has no .py source" in orphan
+
+
+def test_cell_ids_survive_an_edit_and_an_insertion(course):
+    source = write_notebook(course, "first = 1", "second = 2", "third = 3")
+    pairing.sync([source])
+    before = [cell.id for cell in pairing.generate(source).cells]
+    write_notebook(course, "first = 1", "second = 20", "third = 3", "fourth = 4")
+    after = [cell.id for cell in pairing.generate(source).cells]
+    assert after[:3] == before
+    assert len(set(after)) == 4
+
+
+def test_the_course_itself_is_in_sync():
+    assert pairing.differences(pairing.sources()) == []
+
+
+# --- nbval ----------------------------------------------------------------------------------------
+
+
+def run_nbval(course, *cells, expected=None):
+    source = write_notebook(course, *cells)
+    pairing.sync([source])
+    if expected is not None:
+        check_notebooks.EXPECTED.mkdir()
+        identifier = next(c.id for c in pairing.generate(source).cells if "NBVAL" in c.source)
+        output = {"output_type": "stream", "name": "stdout", "text": expected}
+        target = check_notebooks.EXPECTED / f"{source.stem}.json"
+        target.write_text(json.dumps({identifier: [output]}))
+    return check_notebooks.check([source], None, workers=1)
+
+
+def test_a_sound_notebook_passes_and_its_cost_is_printed(course, capfd):
+    marked = "# NBVAL_CHECK_OUTPUT\nprint('same')"
+    assert run_nbval(course, "1 + 1", marked, expected="same\n") == 0
+    assert re.search(r"02_small +\d+\.\d s \(budget \d+ s\) +\d+ MiB", capfd.readouterr().out)
+
+
+def test_a_notebook_that_raises_fails_and_names_the_cell(course, capfd):
+    assert run_nbval(course, "1 + 1", "raise RuntimeError('broken on purpose')") == 1
+    output = capfd.readouterr().out
+    assert "Cell 1" in output
+    assert "broken on purpose" in output
+
+
+def test_an_output_that_changed_fails(course, capfd):
+    assert run_nbval(course, "# NBVAL_CHECK_OUTPUT\nprint('new')", expected="old\n") == 1
+    assert "old" in capfd.readouterr().out
+
+
+def test_a_notebook_over_its_memory_budget_fails(course, monkeypatch, capfd):
+    hungry = "block = bytearray(300 << 20)\nblock[::4096] = b'x' * len(block[::4096])"
+    source = write_notebook(course, hungry, name="98_hungry.py")
+    plugin = course.parent / "budget.py"
+    plugin.write_text(
+        "from course_utils import profiles\n"
+        "profiles.BUDGETS['98'] = profiles.Budget(1, 1, 1, memory_mib=200)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(course.parent))
+    monkeypatch.setenv("PYTEST_PLUGINS", "budget")
+    assert check_notebooks.check([source], None, workers=1) == 1
+    assert "98_hungry: peak memory" in capfd.readouterr().out
+
+
+def test_a_marked_cell_without_an_expected_output_is_an_error(course):
+    source = write_notebook(course, "# NBVAL_CHECK_OUTPUT\n1 + 1")
+    with pytest.raises(KeyError, match="make expected"):
+        check_notebooks.check([source], None, workers=1)
+
+
+def test_recorded_outputs_pass_the_check(course):
+    source = write_notebook(course, "# NBVAL_CHECK_OUTPUT\nprint(sum(range(10)))\n'last'")
+    check_notebooks.record(source)
+    assert check_notebooks.check([source], None, workers=1) == 0
+
+
+def test_both_real_and_stand_in_data_are_used_where_real_data_is(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path))
+    assert check_notebooks.data_folders() == {"real": tmp_path, "stand-in": None}
+    variables = check_notebooks.environment(None, tmp_path)
+    assert "COURSE_DATA_DIR" not in variables
+    assert variables["COURSE_OFFLINE"] == "1"
+
+
+def test_memory_of_this_process_is_measured():
+    import os
+
+    memory = run_notebooks.peak_memory(os.getpid())
+    assert memory is None or memory > 10
+    assert nbval_budget.over_budget() == []
+
+
+# --- make run -------------------------------------------------------------------------------------
+
+
+def test_a_notebook_is_run_once_until_something_changes(course, capsys):
+    write_notebook(course, "# a cell\nprint('hello')")
+    assert run_notebooks.main(["--profile", "smoke", "02"]) == 0
+    assert run_notebooks.main(["--profile", "smoke", "02"]) == 0
+    assert "unchanged since it ran" in capsys.readouterr().out
+    write_notebook(course, "print('hello again')")
+    assert run_notebooks.main(["--profile", "smoke"]) == 0
+    assert "unchanged" not in capsys.readouterr().out
+    page = (run_notebooks.BUILD / "site" / "02_small.html").read_text(encoding="utf-8")
+    assert "hello again" in page
+    assert "02_small.html" in (run_notebooks.BUILD / "site" / "index.html").read_text()
+
+
+def test_a_failing_notebook_is_reported_and_run_again(course, capsys):
+    write_notebook(course, "raise RuntimeError('broken on purpose')")
+    assert run_notebooks.main(["--profile", "smoke"]) == 1
+    output = capsys.readouterr().out
+    assert "broken on purpose" in output
+    assert "Failed: 02_small" in output
+    write_notebook(course, "print('mended')")
+    assert run_notebooks.main(["--profile", "smoke"]) == 0
+
+
+def test_an_unknown_number_names_the_notebooks(course, capsys):
+    write_notebook(course, "1")
+    with pytest.raises(SystemExit):
+        run_notebooks.main(["77"])
+    assert "there is no notebook 77: choose from 02" in capsys.readouterr().err
+
+
+# --- dependencies ---------------------------------------------------------------------------------
+
+
+def pinned():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if line and not line.lstrip().startswith("#")]
+    return {canonicalize_name(requirement.name): requirement for requirement in found}
+
+
+def direct():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    return [Requirement(text) for text in [*project["dependencies"], *extras["cpu"], *extras["lab"],
+                                           *extras["test"]]]  # fmt: skip
+
+
+def test_every_range_has_an_exact_pin_inside_it_and_a_reason():
+    why = pins.reasons((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    for requirement in direct():
+        pin = pinned()[canonicalize_name(requirement.name)]
+        (specifier,) = pin.specifier
+        assert specifier.operator == "=="
+        assert requirement.specifier.contains(specifier.version), pin
+        assert why[requirement.name] in text, f"run `make pins`: {requirement.name} has no reason"
+
+
+def test_pins_name_no_package_index():
+    assert "://" not in (ROOT / "requirements.txt").read_text(encoding="utf-8")
+
+
+def test_environment_yml_only_adds_python_and_the_pins():
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    entries = re.findall(r"^ +- +(?:- )?(.+)$", text, flags=re.MULTILINE)
+    assert entries == ["conda-forge", "python=3.12", "pip", "pip:", "-r requirements.txt", "-e ."]
+    assert not list(ROOT.glob("*binder*"))
+
+
+def test_every_notebook_has_a_budget_and_starts_with_its_number():
+    assert [source.stem[:2] for source in pairing.sources()] == sorted(profiles.BUDGETS)
+    for source in pairing.sources():
+        text = source.read_text(encoding="utf-8")
+        assert f'profiles.start("{source.stem[:2]}")' in text, source.name
+
+
+def test_make_help_lists_the_documented_targets():
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("run", "lab", "test", "sync", "lint", "clean"):
+        assert re.search(rf"^make {target} +\w", done.stdout, flags=re.MULTILINE)
+
+
+def test_the_makefile_refuses_an_unsuitable_python(tmp_path):
+    old = tmp_path / "python"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.1\nexit 1\n')
+    old.chmod(0o755)
+    done = subprocess.run(
+        ["make", "setup", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "Python 3.9.1, but 3.11 to 3.13 is needed" in done.stdout

@@ -1,0 +1,212 @@
+"""Execute the course's notebooks and build a page of each: the work behind ``make run``.
+
+``python -m tools.run_notebooks --profile quick [02 05 ...]`` runs the notebooks in order, shows
+which cell is at work, and writes ``build/<profile>/NN_topic.ipynb`` with outputs and
+``build/site/NN_topic.html``. A notebook that ran before, and on which nothing has changed since
+(its source, ``course_utils``, the pinned packages, profile and data), is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import html
+import json
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import nbformat
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+
+from course_utils import profiles
+from tools import pairing
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a notebook ran."""
+
+    key: str
+    seconds: float
+    memory_mib: int | None
+
+
+def key(source: Path, profile: str) -> str:
+    """Hash what the outputs of a notebook depend on."""
+    digest = hashlib.sha256(f"{profile}\n{os.environ.get('COURSE_DATA_DIR', '')}".encode())
+    shared = sorted((ROOT / "course_utils").glob("*.*"))
+    for path in [source, ROOT / "requirements.txt", *shared]:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def peak_memory(process: int) -> int | None:
+    """Return the peak resident memory of a process in MiB, where the system tells (Linux)."""
+    status = Path(f"/proc/{process}/status")
+    if not status.is_file():
+        return None
+    for line in status.read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 1024
+    return None
+
+
+def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
+    """Run a notebook in a fresh kernel, showing progress.
+
+    Raises
+    ------
+    CellExecutionError, CellTimeoutError, DeadKernelError
+        If a cell fails; the exception tells which.
+    """
+    notebook = pairing.generate(source)
+    cells = notebook.cells
+    code_cells = [index for index, cell in enumerate(cells) if cell.cell_type == "code"]
+    started = time.monotonic()
+
+    def show(cell: NotebookNode, cell_index: int) -> None:
+        line = (
+            f"{source.stem}: cell {code_cells.index(cell_index) + 1} of {len(code_cells)}, "
+            f"{time.monotonic() - started:.0f} s"
+        )
+        if sys.stdout.isatty():
+            print(f"\r\x1b[K{line}", end="", flush=True)
+
+    folder = BUILD / profile
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["COURSE_PROFILE"] = profile
+    os.environ.setdefault("COURSE_RUNS_DIR", str(folder / "runs"))
+    client = NotebookClient(
+        notebook,
+        timeout=profiles.BUDGETS[source.stem[:2]].full * 2,
+        kernel_name="python3",
+        extra_arguments=["--log-level=40"],  # no warning about the kernel's local ports
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_start=show,
+    )
+    print(f"{source.stem}: {len(code_cells)} cells …", end="", flush=True)
+    with client.setup_kernel():
+        assert client.kc is not None
+        info = client.wait_for_reply(client.kc.kernel_info())
+        notebook.metadata["language_info"] = info["content"]["language_info"]
+        for index, cell in enumerate(cells):
+            client.execute_cell(cell, index)
+        manager = client.km
+        assert isinstance(manager, AsyncKernelManager)
+        memory = peak_memory(getattr(manager.provisioner, "pid", 0))
+    seconds = time.monotonic() - started
+    start_of_line = f"\r\x1b[K{source.stem}:" if sys.stdout.isatty() else ""
+    print(f"{start_of_line} {seconds:.0f} s" + (f", peak memory {memory:,} MiB" if memory else ""))
+    return notebook, Execution(key(source, profile), seconds, memory)
+
+
+def run(source: Path, profile: str) -> bool:
+    """Run one notebook unless nothing has changed since it ran; tell whether it succeeded."""
+    target = BUILD / profile / f"{source.stem}.ipynb"
+    record = target.with_suffix(".json")
+    if record.is_file() and target.is_file():
+        done = json.loads(record.read_text(encoding="utf-8"))
+        if done["key"] == key(source, profile):
+            print(f"{source.stem}: unchanged since it ran ({done['seconds']:.0f} s)")
+            return True
+    try:
+        notebook, execution = execute(source, profile)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        print(
+            f"\n{source.stem} stopped:\n{error}\nOpen notebooks/{source.stem}.ipynb to look at it."
+        )
+        return False
+    _write(target, nbformat.writes(notebook))
+    _write(record, json.dumps(asdict(execution)))
+    return True
+
+
+def build_site(profile: str) -> Path:
+    """Turn every executed notebook into a page, with a front page; return the front page."""
+    site = BUILD / "site"
+    site.mkdir(parents=True, exist_ok=True)
+    exporter = HTMLExporter(template_name="lab", embed_images=True)
+    # Everything a page needs is inside it: nothing is fetched from another host.
+    exporter.mathjax_url = exporter.require_js_url = exporter.jquery_url = ""
+    rows = []
+    for path in sorted((BUILD / profile).glob("[0-9][0-9]_*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        page = site / f"{path.stem}.html"
+        done = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        title = _title(notebook)
+        if not page.is_file() or page.stat().st_mtime < path.stat().st_mtime:
+            body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
+            _write(page, body)
+        memory = f"{done['memory_mib']:,} MiB" if done["memory_mib"] else "not measured"
+        rows.append(
+            f'<tr><td>{path.stem[:2]}</td><td><a href="{page.name}">{html.escape(title)}</a></td>'
+            f"<td>{done['seconds']:.0f} s</td><td>{memory}</td></tr>"
+        )
+    index = site / "index.html"
+    _write(index, INDEX.format(profile=profile, rows="\n".join(rows)))
+    return index
+
+
+INDEX = """\
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Train image classifiers with Keras</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 3rem auto }}
+table {{ border-collapse: collapse; width: 100% }}
+td, th {{ text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #ccc }}
+</style></head><body>
+<h1>Train image classifiers with Keras, and know when a model really got better</h1>
+<p>Your own run of the course, in the <b>{profile}</b> profile on this computer.</p>
+<table><tr><th>No.</th><th>Notebook</th><th>Time</th><th>Peak memory</th></tr>
+{rows}
+</table></body></html>
+"""
+
+
+def _title(notebook: NotebookNode) -> str:
+    for cell in notebook.cells:
+        for line in cell.source.splitlines():
+            if cell.cell_type == "markdown" and line.startswith("# "):
+                return line.removeprefix("# ").strip()
+    return "Untitled"
+
+
+def _write(target: Path, text: str) -> None:
+    """Write a file in one step, so that an interruption leaves the old one whole."""
+    temporary = target.with_name(f".{target.name}.part")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, target)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="quick", choices=profiles.NAMES)
+    parser.add_argument("numbers", nargs="*", help="two-digit numbers; default: all notebooks")
+    options = parser.parse_args(arguments)
+    known = {source.stem[:2]: source for source in pairing.sources()}
+    unknown = [number for number in options.numbers if number not in known]
+    if unknown:
+        parser.error(f"there is no notebook {', '.join(unknown)}: choose from {', '.join(known)}")
+    started = time.monotonic()
+    chosen = [known[number] for number in options.numbers or known]
+    failed = [source.stem for source in chosen if not run(source, options.profile)]
+    index = build_site(options.profile)
+    print(f"{len(chosen)} notebooks in {time.monotonic() - started:.0f} s. Open {index.as_uri()}")
+    if failed:
+        print(f"Failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
