@@ -201,10 +201,10 @@ class _Memory(keras.callbacks.Callback):
                 }
                 for number, state in enumerate(record.pop("callbacks"))
             ]
-        finished = record.pop("finished")
         self.history, self.seconds = record["history"], record["seconds"]
         self.stopped = record["stopped"]
-        return finished
+        self._restore_callbacks()
+        return record["finished"]
 
     def save(self, *, finished: bool) -> None:
         """Write the state to a new file that takes the old one's place in one step."""
@@ -230,6 +230,9 @@ class _Memory(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         # This callback comes last, so what the others reset at the start can be put back here.
+        self._restore_callbacks()
+
+    def _restore_callbacks(self) -> None:
         for callback, state in zip(self.others, self._saved_states, strict=False):
             vars(callback).update(state)
 

@@ -147,6 +147,35 @@ def test_the_stand_in_is_the_same_each_time():
     assert datasets.shared_images(first.x_train, first.x_test) == 0
 
 
+def test_a_small_cnn_neither_fails_nor_saturates_on_the_stand_in():
+    import keras
+
+    from course_utils import augmentation, training
+
+    data = datasets.load_cifar10(train_images=1000, test_images=500)
+    training.seed_everything(0)
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Conv2D(16, 3, activation="relu"),
+            keras.layers.MaxPooling2D(),
+            keras.layers.Conv2D(32, 3, activation="relu"),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile(
+        optimizer=keras.optimizers.Adam(0.005),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    options = {"batch_size": 50, "normalize": augmentation.fit_per_channel(data.x_train)}
+    train = augmentation.Batches(data.x_train, data.y_train, shuffle=True, **options)
+    validation = augmentation.Batches(data.x_test, data.y_test, **options)
+    run = training.fit(model, train, name="shapes", epochs=4, validation=validation, progress=False)
+    assert 0.17 < run.history["val_accuracy"][-1] < 0.8  # chance is 0.1, with an error of 0.013
+
+
 def test_asking_a_stand_in_for_too_much_gives_what_there_is(capsys):
     data = datasets.load_mnist(train_images=60_000)
     assert len(data.y_train) == 4_000

@@ -11,6 +11,7 @@ import pytest
 
 from course_utils import training
 from course_utils.augmentation import Batches, flip, pad_and_crop, scale
+from course_utils.callbacks import BatchHistory
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(0, 256, (60, 8, 8, 1)).astype(np.uint8)
@@ -109,6 +110,14 @@ def test_a_finished_run_is_read_back_not_repeated():
     assert again.history == first.history
     assert again.seconds == first.seconds
     assert same_weights(first_model, again_model)
+
+
+def test_callbacks_of_a_run_that_is_read_back_know_what_they_saw():
+    first, again = BatchHistory(), BatchHistory()
+    fit(build(), callbacks=[first])
+    assert fit(build(), callbacks=[again]).reused
+    assert len(first.loss) == 4 * 4
+    assert again.loss == first.loss
 
 
 @pytest.mark.parametrize("kind", ["units", "rate", "learning_rate", "seed", "data", "epochs"])
