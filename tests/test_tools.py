@@ -22,7 +22,7 @@ HEADER = (ROOT / "notebooks" / "03_dropout.py").read_text(encoding="utf-8").spli
 def write_notebook(folder, *cells, name="02_small.py"):
     folder.mkdir(exist_ok=True)
     source = folder / name
-    text = HEADER + "\n\n".join(f"# %%\n{textwrap.dedent(cell).strip()}" for cell in cells)
+    text = HEADER + "# %% [markdown]\n# # A title\n\n" + "\n\n".join(f"# %%\n{textwrap.dedent(cell).strip()}" for cell in cells)
     source.write_text(text + "\n", encoding="utf-8")
     return source
 

@@ -74,14 +74,6 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
     code_cells = [index for index, cell in enumerate(cells) if cell.cell_type == "code"]
     started = time.monotonic()
 
-    def show(cell: NotebookNode, cell_index: int) -> None:
-        line = (
-            f"{source.stem}: cell {code_cells.index(cell_index) + 1} of {len(code_cells)}, "
-            f"{time.monotonic() - started:.0f} s"
-        )
-        if sys.stdout.isatty():
-            print(f"\r\x1b[K{line}", end="", flush=True)
-
     folder = BUILD / profile
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["COURSE_PROFILE"] = profile
@@ -92,15 +84,18 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
         kernel_name="python3",
         extra_arguments=["--log-level=40"],  # no warning about the kernel's local ports
         resources={"metadata": {"path": str(folder)}},
-        on_cell_start=show,
     )
     print(f"{source.stem}: {len(code_cells)} cells …", end="", flush=True)
     with client.setup_kernel():
         assert client.kc is not None
         info = client.wait_for_reply(client.kc.kernel_info())
         notebook.metadata["language_info"] = info["content"]["language_info"]
-        for index, cell in enumerate(cells):
-            client.execute_cell(cell, index)
+        for number, index in enumerate(code_cells, start=1):
+            if sys.stdout.isatty():
+                passed = time.monotonic() - started
+                progress = f"cell {number} of {len(code_cells)}, {passed:.0f} s"
+                print(f"\r\x1b[K{source.stem}: {progress}", end="", flush=True)
+            client.execute_cell(cells[index], index)
         manager = client.km
         assert isinstance(manager, AsyncKernelManager)
         memory = peak_memory(getattr(manager.provisioner, "pid", 0))
