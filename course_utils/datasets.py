@@ -557,14 +557,15 @@ SHAPE_NAMES = (
 def _cifar10_stand_in() -> Data:
     """Generate ten classes of colored shapes: any place, size, angle and color, on clutter."""
     generator = np.random.default_rng(20_091)
-    x_train, y_train = _colored_shapes(10_000, generator)
-    x_test, y_test = _colored_shapes(2_000, generator)
+    # Drawn in portions, because the intermediate float images are large.
+    portions = [_colored_shapes(1_000, generator) for _ in range(12)]
+    images, labels = (np.concatenate(parts) for parts in zip(*portions, strict=True))
     return Data(
         "colored shapes",
-        x_train,
-        y_train,
-        x_test,
-        y_test,
+        images[:10_000],
+        labels[:10_000],
+        images[10_000:],
+        labels[10_000:],
         SHAPE_NAMES,
         "ten generated classes of colored shapes",
         stand_in=True,
