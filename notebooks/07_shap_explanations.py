@@ -1,0 +1,1140 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,slideshow,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# # 07 · Explain a prediction, and test the explanation
+#
+# At the end of this notebook you will have maps that show which pixels moved each of a network's
+# scores, for digits and for photographs, and for each kind of map the tests that it passed.
+#
+# **What you'll learn**
+#
+# - to compute SHAP values of a convolutional network, in two ways, and to check that they add up;
+# - to find out whether a map shows what the network *learned*, by taking away what it learned;
+# - to turn "it looks at the gap at the top" into an experiment with a control;
+# - which seven mistakes produce beautiful maps of nothing.
+#
+# **What you'll need:** notebooks 02 (a CNN), 03 (dropout, batch normalization, training and
+# inference mode) and 06 (the same digits). The set-up line below prints how long this one takes.
+#
+# An older write-up, called S5, explained its digit network with SHAP and read three things off the
+# pictures. You will make its pictures again and put its readings to the test.
+
+# %%
+from course_utils import profiles
+
+profile = profiles.start("07")
+
+# %%
+import tempfile
+import warnings
+from pathlib import Path
+
+import holoviews as hv
+import keras
+import numpy as np
+import pandas as pd
+from keras import layers
+
+from course_utils import augmentation, dashboards, datasets, explanations, training
+
+dashboards.extension()
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## How large is this run?
+#
+# In the full profile the network is S5's, layer for layer. The other profiles make it narrower
+# (fewer filters) and leave out some of its 3×3 convolutions, because the time of an explanation
+# grows with the network, the background images, the explained images and the ten classes.
+
+# %%
+train_images = profile.pick(smoke=600, quick=20_000, full=60_000)
+test_images = profile.pick(smoke=300, quick=2000, full=10_000)
+epochs = profile.pick(smoke=2, quick=6, full=8)
+batch_size = profile.pick(smoke=50, quick=64, full=32)  # S5: 32
+width = profile.pick(smoke=4, quick=8, full=32)  # S5: 32 filters
+plain_convolutions = profile.pick(smoke=0, quick=1, full=2)  # 3×3 layers per stage; S5: 2
+momentum = profile.pick(smoke=0.8, quick=0.9, full=0.99)  # of batch normalization; S5: 0.99
+
+background_size = profile.pick(smoke=10, quick=50, full=100)
+shown_images = profile.pick(smoke=2, quick=10, full=10)
+checked_images = profile.pick(smoke=2, quick=4, full=6)
+random_seeds = range(profile.pick(smoke=2, quick=2, full=3))
+
+# %%
+data = datasets.load_mnist(train_images=train_images, test_images=test_images)
+split = datasets.train_validation_split(
+    data.x_train, data.y_train, validation_fraction=0.25, seed=0
+)
+shared = datasets.shared_images(split.x_train, split.x_validation)
+assert data.stand_in or shared == 0, f"{shared} validation images are also training images"
+print(f"{len(split.x_train):,} training, {len(split.x_validation):,} validation images")
+
+# %% [markdown]
+# Everything below looks at validation images. The test images stay closed until the last section.
+#
+# ## Which network is to be explained?
+#
+# S5 put two 3×3 convolutions before each 5×5 convolution, which moves two pixels at a time (a
+# *stride* of 2) and so halves the picture. Its author dropped a batch normalization after the dense
+# layer because the SHAP of that time could not handle it; you will see below whether yours can.
+
+
+# %%
+def build_cnn(shape=(28, 28, 1), *, width=32, plain_convolutions=2, momentum=0.99):
+    """S5's network; narrower and shorter with other arguments."""
+    training.seed_everything(0)
+    net = keras.Sequential([keras.Input(shape)], name="cnn")
+    for stage, filters in enumerate((width, 2 * width), start=1):
+        for number in range(1, plain_convolutions + 2):
+            kernel, stride = (5, 2) if number > plain_convolutions else (3, 1)
+            look = {"padding": "same", "activation": "relu", "name": f"conv{stage}_{number}"}
+            net.add(layers.Conv2D(filters, kernel, stride, **look))
+            net.add(layers.BatchNormalization(momentum=momentum, name=f"norm{stage}_{number}"))
+        net.add(layers.Dropout(0.3, name=f"dropout{stage}"))
+    net.add(layers.Flatten(name="flatten"))
+    net.add(layers.Dense(4 * width, activation="relu", name="dense"))
+    net.add(layers.Dropout(0.4, name="dropout3"))
+    net.add(layers.Dense(10, activation="softmax", name="scores"))
+    return net
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+dashboards.layer_table(build_cnn())
+
+# %% [markdown]
+# That is S5's network at full size: look for the dense layer, which holds most of the parameters.
+# Now train the one of your profile.
+
+# %%
+model = build_cnn(width=width, plain_convolutions=plain_convolutions, momentum=momentum)
+model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+train = augmentation.Batches(
+    split.x_train,
+    split.y_train,
+    batch_size=batch_size,
+    normalize=augmentation.scale,
+    shuffle=True,
+    seed=0,
+)
+run = training.fit(model, train, name="07_digits", epochs=epochs, seed=0)
+
+# %%
+y_true = split.y_validation
+y_pred = training.predict(model, split.x_validation, augmentation.scale).argmax(axis=-1)
+low, high = training.accuracy_interval(int((y_pred == y_true).sum()), len(y_true))
+print(f"{model.count_params():,} parameters, {run.seconds:.0f} s for {run.epochs} epochs")
+print(
+    f"Validation accuracy {(y_pred == y_true).mean():.3f} "
+    f"(95 % interval {low:.3f} to {high:.3f}), {(y_pred != y_true).sum()} mistakes"
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What is a SHAP value?
+#
+# A *Shapley value* shares out a result fairly among those who brought it about. SHAP (Lundberg and
+# Lee, 2017) shares out a network's score: how much did each pixel move it away from its *expected
+# value*, the mean score of some *background* images? Three rules follow.
+#
+# - **They add up.** Expected value plus all attributions is the score. The largest deviation is the
+#   *additivity error*; a map with a large one explains something else.
+# - **They need scores worth explaining:** the *logits*, the numbers before the softmax turns them
+#   into probabilities. `explanations.explain` removes the softmax for you.
+# - **They are relative to the background.** A pixel equal to the background has no say.
+#
+# For a linear model you can work them out in your head: weight × (pixel − mean of the background).
+# Here are two pixels, 3 and 1.5, against a background whose mean is 1 and 1. Before you run this:
+# which four numbers will come out for the weights below?
+
+# %%
+# NBVAL_CHECK_OUTPUT
+toy = keras.Sequential([keras.Input((1, 2, 1)), layers.Flatten(), layers.Dense(2, name="logits")])
+toy.set_weights([np.array([[1.0, 0.0], [3.0, -2.0]]), np.array([0.0, 1.0])])
+toy_background = np.array([[[[0.0], [0.0]]], [[[2.0], [2.0]]]])
+toy_explanation = explanations.explain(toy, np.array([[[[3.0], [1.5]]]]), toy_background)
+pd.DataFrame(
+    toy_explanation.values[0, 0, :, 0].round(3) + 0.0,
+    index=["pixel 1", "pixel 2"],
+    columns=["class A", "class B"],
+)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for name, expected, values, logit in zip(
+    "AB",
+    toy_explanation.expected_values,
+    toy_explanation.values[0, 0, :, 0].T,
+    toy_explanation.logits[0],
+    strict=True,
+):
+    print(f"class {name}: expected {expected:.1f} + {values.sum():.1f} = logit {logit:.1f}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Which pixels speak for the right digit?
+#
+# `DeepExplainer` passes each image and each background image through the network together and
+# follows the *differences* back, layer by layer, with a rule for each kind of layer (Deep SHAP).
+# The background must hold every class, so draw it *stratified*: each class by its share.
+
+# %%
+background = augmentation.scale(
+    explanations.stratified_background(split.x_train, split.y_train, background_size, seed=0)
+)
+
+
+def one_per_class(hits):
+    """Find the first validation image of each class among the hits, in the order of classes."""
+    firsts = [np.flatnonzero(hits & (y_true == label))[:1] for label in range(10)]
+    return np.concatenate(firsts)[:shown_images]
+
+
+right, wrong = one_per_class(y_pred == y_true), one_per_class(y_pred != y_true)
+assert len(right) and len(wrong), "the network is always right or always wrong: change epochs"
+digits = split.x_validation
+print(f"{len(right)} right and {len(wrong)} wrong digits, {len(background)} background images")
+
+# %%
+deep = explanations.explain(model, augmentation.scale(digits[right]), background)
+print(
+    f"additivity error {deep.additivity_error:.1e}, while the logits range from "
+    f"{deep.logits.min():.1f} to {deep.logits.max():.1f} ({deep.seconds:.1f} s)"
+)
+
+# %%
+explanations.attribution_plot(
+    deep,
+    digits[right],
+    y_true[right],
+    y_pred[right],
+    data.class_names,
+    title="Digits classified correctly: red favors the class of the column",
+)
+
+# %% [markdown]
+# Each row is an image, each column a question: what speaks for and against this class? The frames
+# mark the true and the predicted class; here they are one in the other. Look for red *outside* the
+# strokes: an empty place counts as evidence when background digits have ink there. Hover over a
+# tile for its sum: expected value plus attributions is the logit.
+#
+# Note where you are tempted to say "it sees the loop". Write that down as a guess; the sections
+# *Do the maps know what was learned?* and *Are S5's readings true?* show what to do with guesses.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## And what spoke for the wrong one?
+#
+# For each true class one mistake, where there is one. Both columns are printed, and a check says
+# that they differ in each row: it costs one line, and M5.12 below shows what it prevents.
+
+# %%
+mistakes = pd.DataFrame({"true": y_true[wrong], "predicted": y_pred[wrong]}, index=wrong)
+assert (mistakes["true"] != mistakes["predicted"]).all(), "a mistake is no mistake"
+mistakes.rename_axis("validation image").T
+
+# %%
+deep_wrong = explanations.explain(model, augmentation.scale(digits[wrong]), background)
+explanations.attribution_plot(
+    deep_wrong,
+    digits[wrong],
+    y_true[wrong],
+    y_pred[wrong],
+    data.class_names,
+    title="Digits classified wrongly: compare the two framed columns of a row",
+)
+
+# %%
+gaps = (
+    np.sort(deep_wrong.logits, axis=-1)[:, -1]
+    - deep_wrong.logits[np.arange(len(wrong)), y_true[wrong]]
+)
+print(f"additivity error {deep_wrong.additivity_error:.1e}")
+print(f"The true class lost by {gaps.min():.1f} to {gaps.max():.1f} logits")
+
+# %% [markdown]
+# Compare the black frame with the orange one: blue in the black frame is what cost the true class
+# its points, red in the orange one what brought them to the other. S5 put its mistakes down to
+# faded ink (0, 8) and odd proportions (5, 6, 7). Such a story fits almost any map; a small gap says
+# only that little would have been needed.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Does a second method say the same?
+#
+# *Expected gradients* (Erion et al., 2021; `GradientExplainer` in SHAP) needs no rules for layers.
+# It walks from random background images towards the image and averages the *gradient*, the change
+# of the score for a small change of a pixel, over random points of the way. It estimates the same
+# kind of attribution, with noise, so its sums miss the logits. How fast does the miss shrink?
+
+# %%
+few_samples = profile.pick(smoke=10, quick=25, full=50)
+gradient = {
+    samples: explanations.explain(
+        model, augmentation.scale(digits[right]), background, method="gradient", samples=samples
+    )
+    for samples in (few_samples, 4 * few_samples)
+}
+
+
+def predicted_maps(explanation):
+    """Pick from each image's attributions those of the predicted class, (n, h, w, c)."""
+    predicted = explanation.logits.argmax(axis=-1)
+    return explanation.values[np.arange(len(predicted)), :, :, :, predicted]
+
+
+# %%
+live = augmentation.scale(split.x_train[:2000]).std(axis=0) > 0
+
+
+def similarity(one, other):
+    """Rank correlation of two explanations, predicted class, pixels that ever hold ink."""
+    return explanations.map_similarity(predicted_maps(one)[:, live], predicted_maps(other)[:, live])
+
+
+for samples, estimate in gradient.items():
+    alike = similarity(deep, estimate)
+    print(
+        f"{samples:3d} samples: additivity error {estimate.additivity_error:.2f}, "
+        f"rank correlation with Deep SHAP {alike.min():.2f} to {alike.max():.2f}"
+    )
+
+# %% [markdown]
+# `map_similarity` is the Spearman rank correlation of the absolute values: 1 means that both
+# methods rank the pixels alike, 0 that they have nothing to do with each other. Pixels that are
+# black in every digit are left out: they are zero in any map and would make everything look alike.
+#
+# The error is that of a mean of random samples: on average four times the samples halve it. Where
+# the two methods agree, believe the map a little more; where they don't, the difference is the size
+# of what you must not read.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## How much does the background matter?
+#
+# Two questions: how *many* images, and *which*? For the first, compare the maps under small
+# backgrounds with the map under a large one, for several random draws. S5 took 500 images.
+
+# %%
+sizes = profile.pick(smoke=[10], quick=[10, 40], full=[10, 25, 50, 100, 200])
+reference_size = profile.pick(smoke=20, quick=80, full=500)
+draws = range(1, 1 + profile.pick(smoke=1, quick=2, full=3))
+few = right[: min(3, len(right))]
+
+
+def explain_few(size, seed):
+    """Explain a few correct digits against a random stratified background."""
+    drawn = explanations.stratified_background(split.x_train, split.y_train, size, seed=seed)
+    return explanations.explain(model, augmentation.scale(digits[few]), augmentation.scale(drawn))
+
+
+reference = explain_few(reference_size, seed=0)
+by_size = {
+    size: [similarity(reference, explain_few(size, seed)).mean() for seed in draws]
+    for size in sizes
+}
+for size, alike in by_size.items():
+    print(
+        f"{size:3d} images, {len(alike)} draw(s): rank correlation with the map of "
+        f"{reference_size}: {min(alike):.3f} to {max(alike):.3f}"
+    )
+
+# %% [markdown]
+# The nearer to 1, the less the map depends on the luck of the draw. Where two draws of one size
+# differ visibly, you would tell two different stories about the same prediction.
+#
+# Now the choice. Before you run this: what will a *black* background, the obvious picture of
+# "nothing", say about the empty middle of a zero?
+
+# %%
+ones = split.x_train[split.y_train == 1][:background_size]
+chosen = {"stratified": reference}
+for name, images in (
+    ("one black image", np.zeros_like(background[:1])),
+    ("only ones", augmentation.scale(ones)),
+):
+    chosen[name] = explanations.explain(model, augmentation.scale(digits[few]), images)
+empty = digits[few] == 0
+rows = []
+for name, explanation in chosen.items():
+    size = np.abs(predicted_maps(explanation))
+    rows.append(
+        {
+            "background": name,
+            "expected logit of 1": explanation.expected_values[1],
+            "share of attribution on empty pixels": (size * empty).sum() / size.sum(),
+            "similarity to stratified": similarity(chosen["stratified"], explanation).mean(),
+        }
+    )
+pd.DataFrame(rows).round(3)
+
+# %%
+black = predicted_maps(chosen["one black image"])
+assert np.all(black[empty] == 0), "a pixel that equals the background got a say"
+print("Against a black background, empty pixels get exactly 0: all absences are invisible.")
+
+# %% [markdown]
+# An attribution multiplies by (pixel − background), so against black an empty pixel can't say
+# anything: S5's readings are all about empty places, and its pictures could show them only because
+# its background held digits. Against *only ones*, compare the expected logit of 1 with the first
+# row: the maps then explain what distinguishes the image from a one, and from nothing else.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Do the maps know what was learned?
+#
+# Adebayo et al. (2018) found that some celebrated methods draw nearly the same map when the network
+# is replaced by one with random weights: they show edges of the *image*. The test is cheap. Give
+# the layers fresh weights from the top down, in a *cascade*, and compare each map with that of the
+# trained network. Before you run this: how low must the curve fall?
+
+# %%
+weighted = sum(bool(layer.weights) for layer in model.layers)
+cascade = profile.pick(
+    smoke=[weighted], quick=[1, weighted // 2, weighted], full=list(range(1, weighted + 1))
+)
+checked = right[:checked_images]
+images = augmentation.scale(digits[checked])
+small_background = background[: max(10, background_size // 2)]
+trained_maps = explanations.explain(model, images, small_background)
+
+
+def explain_random(layers, seed):
+    """Explain the same digits with fresh weights in the top layers; class: the trained net's."""
+    random_net = explanations.randomize_weights(model, seed=seed, layers=layers)
+    return explanations.explain(random_net, images, small_background)
+
+
+random_maps = {(top, seed): explain_random(top, seed) for top in cascade for seed in random_seeds}
+
+
+# %%
+def same_class_similarity(one, other, *, signed=False):
+    """Rank correlation for the class that the trained network predicts, per image."""
+    index = np.arange(len(checked)), slice(None), slice(None), slice(None), y_pred[checked]
+    maps = [each.values[index][:, live] for each in (one, other)]
+    if signed:  # above zero, taking absolute values changes nothing
+        maps = [each - each.min() for each in maps]
+    return explanations.map_similarity(*maps)
+
+
+falling, floor = {}, {}
+for kind, signed in (("size", False), ("with sign", True)):
+    alike = {0: np.ones(len(checked))}
+    for top in cascade:
+        each_seed = [
+            same_class_similarity(trained_maps, random_maps[top, seed], signed=signed)
+            for seed in random_seeds
+        ]
+        alike[top] = np.concatenate(each_seed)
+    falling[kind] = alike
+    floor[kind] = same_class_similarity(
+        random_maps[weighted, 0], random_maps[weighted, 1], signed=signed
+    )
+
+
+# %%
+def line_plot(lines, *, title, xlabel, ylabel):
+    """Draw named lines; each is a pair of x values and y values."""
+    curves = []
+    for number, (name, (x, y)) in enumerate(lines.items()):
+        look = {"color": dashboards.PALETTE[number]}
+        curve = hv.Curve((np.asarray(x), np.asarray(y)), xlabel, ylabel, label=name)
+        curves.append(curve.opts(backend="matplotlib", **look).opts(tools=["hover"], **look))
+    look = {"title": title, "show_grid": True}
+    overlay = hv.Overlay(curves).opts(width=800, height=340, legend_position="right", **look)
+    return overlay.opts(fig_inches=(8, 3.5), aspect="auto", backend="matplotlib", **look)
+
+
+lines = {}
+for kind, alike in falling.items():
+    lines[kind] = list(alike), [values.mean() for values in alike.values()]
+    lines[f"{kind}, two random nets"] = [0, weighted], [floor[kind].mean()] * 2
+line_plot(
+    lines,
+    title="Fresh weights from the top down: how alike do the maps stay?",
+    xlabel="layers with fresh weights, counted from the output",
+    ylabel="rank correlation with the trained net",
+)
+
+# %%
+print(f"All {weighted} layers random, {len(random_seeds)} seeds, {len(checked)} digits:")
+for kind, alike in falling.items():
+    left, level = alike[weighted], floor[kind].mean()
+    verdict = "falls to" if left.mean() <= level + 0.1 else "stays above"
+    print(
+        f"  {kind}: trained against random {left.mean():.2f} (highest {left.max():.2f}), "
+        f"random against random {level:.2f}; it {verdict} that level (margin 0.1)"
+    )
+
+# %% [markdown]
+# *Size* ranks the pixels by how much they count, *with sign* from most against to most in favor;
+# Adebayo et al. looked at both. The level to compare with is that of two random nets, not zero:
+# every attribution has the factor (pixel − background), which comes from the image, so networks
+# that learned nothing still agree on where something *can* count. See which of the two kinds has
+# room to fall. Where it falls with the first layers already, the map depends on the top of the
+# network, where classes are told apart; a curve that stayed high would show the image alone.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Do the marked pixels matter?
+#
+# If the red pixels carry the score, it must fall when they are taken away, and faster than when
+# other pixels are. *Take away* means: replace by the mean of the background. Three
+# orders compete: by Deep SHAP, by expected gradients, and by the map of a random network;
+# pixels in random order are the control. Which curve will fall first?
+
+# %%
+fractions = [0, 0.02, 0.05, 0.1, 0.2, 0.3]
+
+
+def score_after_removal(net, images, classes, maps, filler):
+    """Mean logit of the given classes after removing the pixels that favor them most."""
+    order = np.argsort(-maps.reshape(len(images), -1), axis=1)
+    row, means = np.arange(len(images))[:, None], []
+    for fraction in fractions:
+        changed = images.reshape(len(images), -1).copy()
+        gone = order[:, : round(fraction * order.shape[1])]
+        changed[row, gone] = filler.reshape(-1)[gone]
+        logits = net(changed.reshape(images.shape), training=False)
+        logits = keras.ops.convert_to_numpy(logits)
+        means.append(float(logits[np.arange(len(images)), classes].mean()))
+    return means
+
+
+# %%
+net = explanations.logits_model(model)
+generator = np.random.default_rng(0)
+orders = {
+    "Deep SHAP": predicted_maps(deep)[: len(checked)],
+    "expected gradients": predicted_maps(gradient[4 * few_samples])[: len(checked)],
+    "random network": random_maps[weighted, 0].values[
+        np.arange(len(checked)), :, :, :, y_pred[checked]
+    ],
+    "random order": generator.random((len(checked), *digits.shape[1:])),
+}
+removal = {
+    name: score_after_removal(net, images, y_pred[checked], maps, background.mean(axis=0))
+    for name, maps in orders.items()
+}
+line_plot(
+    {name: (np.multiply(fractions, 100), scores) for name, scores in removal.items()},
+    title="Removing the favoring pixels first: how fast does the score fall?",
+    xlabel="pixels removed (%)",
+    ylabel="logit of the predicted class",
+)
+
+# %%
+for name, scores in removal.items():
+    print(f"{name:20s} logit {scores[0]:5.1f} → {scores[3]:5.1f} without {fractions[3]:.0%}")
+steepest = min(removal, key=lambda name: removal[name][3])
+print(f"Steepest after {fractions[3]:.0%}: {steepest} ({len(checked)} digits)")
+
+# %% [markdown]
+# A map that is right about the network makes the curve drop at once. The gap to *random order* is
+# what the map knows; the gap to *random network* is what it knows because of the training.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Are S5's readings true?
+#
+# S5 read three things off its maps, by eye, all about places without ink:
+#
+# | digit | reading | rival |
+# |---|---|---|
+# | 0 | the empty center speaks for 0 | none named; take 8, which crosses there |
+# | 4 | the missing top bar tells it from 9 | 9 |
+# | 6 | the empty upper area tells it from 0 | 0 |
+#
+# Each is a prediction that you can test: *paint* the empty place, and the **margin** (logit of
+# the digit minus logit of its rival) must fall. But any blot might harm any digit. So the control
+# gets a blot of the same shape and ink at a random other empty place, and the reading holds only if
+# the place matters more than the blot.
+
+
+# %%
+def empty_center(ink):
+    """Mark a 5×5 block in the middle of the digit, where there is no ink."""
+    row, column = np.argwhere(ink).mean(axis=0).round().astype(int)
+    mask = np.zeros_like(ink)
+    mask[row - 2 : row + 3, column - 2 : column + 3] = True
+    return mask & ~ink
+
+
+# %%
+def top_bar(ink):
+    """Mark a bar between the two strokes at the open top of a 4, two pixels high."""
+    mask = np.zeros_like(ink)
+    rows = np.flatnonzero(ink.any(axis=1))
+    for row in rows[: len(rows) // 2]:
+        columns = np.flatnonzero(ink[row])
+        if np.ptp(columns) + 1 - len(columns) >= 4:  # two strokes with a gap between them
+            mask[row : row + 2, columns.min() : columns.max()] = True
+            break
+    return mask & ~ink
+
+
+def upper_right(ink):
+    """Mark the right side that the upper half of a 6 lacks and a 0 has, three pixels wide."""
+    mask = np.zeros_like(ink)
+    rows = np.flatnonzero(ink.any(axis=1))
+    middle = (rows.min() + rows.max()) // 2
+    edge = np.flatnonzero(ink[middle:].any(axis=0)).max()
+    loop = middle + np.flatnonzero(ink[middle:, edge - 2 : edge + 1].any(axis=1)).min()
+    mask[rows.min() + 2 : loop, edge - 2 : edge + 1] = True
+    return mask & ~ink
+
+
+# %%
+def elsewhere(mask, ink, generator):
+    """Move the mask to a random other place without ink; None if there is none."""
+    for _ in range(300):
+        moved = np.roll(mask, generator.integers(-12, 13, size=2), axis=(0, 1))
+        inside = moved[2:-2, 2:-2].sum() == mask.sum()
+        if inside and not (moved & (ink | mask)).any():
+            return moved
+    return None
+
+
+def paint(image, mask):
+    return np.where(mask[..., None], image.max(), image)
+
+
+# %%
+painted_images = profile.pick(smoke=6, quick=60, full=300)
+readings = {0: (empty_center, 8), 4: (top_bar, 9), 6: (upper_right, 0)}
+
+
+def painted(label, place):
+    """Paint the first images of a digit: originals, painted, controls and masks."""
+    generator = np.random.default_rng(label)
+    cases = []
+    for image in digits[y_true == label][:painted_images]:
+        ink = image[..., 0] > 60
+        mask = place(ink)
+        control = elsewhere(mask, ink, generator) if mask.sum() >= 6 else None
+        if control is not None:
+            cases.append((image, paint(image, mask), paint(image, control), mask))
+    return [np.stack(each) for each in zip(*cases, strict=True)]
+
+
+trials = {label: painted(label, place) for label, (place, rival) in readings.items()}
+print({label: f"{len(trial[0])} images painted" for label, trial in trials.items()})
+
+# %%
+strip = [trial[part][number] for trial in trials.values() for number in (0, 1) for part in range(3)]
+captions = ["original", "painted", "control"] * (len(strip) // 3)
+dashboards.image_strip(
+    strip, captions, title="The place that S5 read, and the same blot elsewhere", columns=6
+)
+
+
+# %%
+def margins(images, label, rival):
+    """Logit of the digit minus logit of its rival, for uint8 images."""
+    logits = keras.ops.convert_to_numpy(net(augmentation.scale(images), training=False))
+    return logits[:, label] - logits[:, rival]
+
+
+def interval(values):
+    """Mean and 95 % interval of a mean, from its standard error."""
+    half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
+    return values.mean(), values.mean() - half, values.mean() + half
+
+
+# %%
+def test_reading(label, rival):
+    original, at_place, at_control, _ = trials[label]
+    before = margins(original, label, rival)
+    change = margins(at_place, label, rival) - before
+    control = margins(at_control, label, rival) - before
+    mean, low, high = interval(change - control)
+    verdict = "holds" if high < 0 else "is contradicted" if low > 0 else "stays undecided"
+    return {
+        "digit − rival": f"{label} − {rival}",
+        "images": len(before),
+        "painted": f"{change.mean():.2f}",
+        "control": f"{control.mean():.2f}",
+        "difference (95 % interval)": f"{mean:.2f} ({low:.2f} to {high:.2f})",
+        "the reading": verdict,
+    }
+
+
+pd.DataFrame([test_reading(label, rival) for label, (_, rival) in readings.items()])
+
+# %% [markdown]
+# *painted* and *control* are mean changes of the margin. A reading **holds** here if painting that
+# place costs clearly more than the same blot elsewhere: the whole interval of the difference lies
+# below zero; it is **contradicted** if the whole interval lies above, and otherwise **stays
+# undecided**. Whatever you get: it is a statement about this network. A narrower one, or another
+# training, may read digits differently. And the control is no perfect twin: it seldom touches a
+# stroke, as the painted place does.
+#
+# Did the maps predict the outcome? Sum the attributions of the original image over the pixels that
+# were painted, digit minus rival: above zero, the emptiness of this place speaks for the digit.
+
+# %%
+per_digit = profile.pick(smoke=1, quick=4, full=20)
+originals = np.concatenate([trial[0][:per_digit] for trial in trials.values()])
+unpainted = explanations.explain(model, augmentation.scale(originals), small_background)
+start = 0
+for label, (_, rival) in readings.items():
+    masks = trials[label][3][:per_digit]
+    values = unpainted.values[start : start + len(masks), ..., 0, :]
+    said = ((values[..., label] - values[..., rival]) * masks).sum(axis=(1, 2))
+    before, after = (margins(trials[label][part][: len(masks)], label, rival) for part in (0, 1))
+    print(
+        f"{label} − {rival}: the empty place is worth {said.mean():+.2f} logits to SHAP, painting "
+        f"it changes the margin by {(after - before).mean():+.2f} ({len(masks)} images)"
+    )
+    start += len(masks)
+
+# %% [markdown]
+# The two numbers answer different questions, so they need not be of equal size: SHAP compares the
+# empty place with what background digits have there, which is mostly little ink, while you painted
+# it completely. Their *signs* should be opposite where the map says something true.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What do the first filters look for, and what do they make of a digit?
+#
+# A *filter* is the small grid of weights that a convolution slides over the image. S5 wanted to
+# show those of its first layer, on one training digit, through a
+# private package; no result is left.
+
+# %%
+explanations.first_layer_filters(model)
+
+# %%
+explanations.feature_maps(model, augmentation.scale(split.x_train[:1])[0], model.layers[0].name)
+
+# %% [markdown]
+# Red weights are positive, blue ones negative. A filter with red on one side and blue on the other
+# answers to an edge; compare it with its *feature map*, the picture that it makes of a digit, in
+# the same reading order. Gray levels are stretched for each map, so a bright map need not have
+# large values; hover for them. Some maps may be uniformly dark: those filters found nothing here.
+#
+# Later layers are harder to read: the pictures get smaller and mix everything before them.
+
+# %%
+explanations.feature_maps(
+    model, augmentation.scale(split.x_train[:1])[0], f"conv2_{plain_convolutions + 1}"
+)
+
+# %%
+try:
+    explanations.feature_maps(model, augmentation.scale(split.x_train[:1])[0], "conv9")
+except ValueError as error:
+    print(error)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Does it work for photographs?
+#
+# The same network with an input of 32×32 pixels in three colors, trained for a short time on
+# CIFAR-10. Compare its validation accuracy with that for digits: what do maps look like when the
+# network knows more, or less?
+
+# %%
+photo_epochs = profile.pick(smoke=1, quick=4, full=8)
+photos = datasets.load_cifar10(
+    train_images=profile.pick(smoke=300, quick=5000, full=50_000),
+    test_images=profile.pick(smoke=200, quick=1000, full=10_000),
+)
+photo_split = datasets.train_validation_split(
+    photos.x_train, photos.y_train, validation_fraction=0.2, seed=0
+)
+
+# %%
+photo_model = build_cnn(
+    (32, 32, 3), width=width, plain_convolutions=plain_convolutions, momentum=momentum
+)
+photo_model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+photo_train = augmentation.Batches(
+    photo_split.x_train,
+    photo_split.y_train,
+    batch_size=batch_size,
+    normalize=augmentation.scale,
+    shuffle=True,
+    seed=0,
+)
+photo_run = training.fit(photo_model, photo_train, name="07_photos", epochs=photo_epochs, seed=0)
+
+# %%
+photo_true = photo_split.y_validation
+photo_pred = training.predict(photo_model, photo_split.x_validation, augmentation.scale)
+photo_pred = photo_pred.argmax(axis=-1)
+low, high = training.accuracy_interval(int((photo_pred == photo_true).sum()), len(photo_true))
+print(
+    f"Validation accuracy {low:.2f} to {high:.2f} (95 % interval) after {photo_run.seconds:.0f} s"
+)
+
+# %%
+each = profile.pick(smoke=1, quick=3, full=5)
+picked = np.concatenate(
+    [
+        np.flatnonzero(photo_pred == photo_true)[:each],
+        np.flatnonzero(photo_pred != photo_true)[:each],
+    ]
+)
+photo_images = augmentation.scale(photo_split.x_validation[picked])
+photo_background = augmentation.scale(
+    explanations.stratified_background(
+        photo_split.x_train, photo_split.y_train, background_size, seed=0
+    )
+)
+photo_deep = explanations.explain(photo_model, photo_images, photo_background)
+print(f"additivity error {photo_deep.additivity_error:.1e} ({photo_deep.seconds:.1f} s)")
+
+# %%
+explanations.attribution_plot(
+    photo_deep,
+    photo_split.x_validation[picked],
+    photo_true[picked],
+    photo_pred[picked],
+    photos.class_names,
+    title="Photographs: right ones first, then wrong ones",
+)
+
+# %%
+photo_random = explanations.explain(
+    explanations.randomize_weights(photo_model, seed=0), photo_images, photo_background
+)
+index = np.arange(len(picked)), slice(None), slice(None), slice(None), photo_pred[picked]
+alike = explanations.map_similarity(photo_deep.values[index], photo_random.values[index])
+filler = photo_background.mean(axis=0)
+photo_net = explanations.logits_model(photo_model)
+noise = np.random.default_rng(0).random(photo_images.shape)
+for name, maps in (("Deep SHAP", photo_deep.values[index]), ("random order", noise)):
+    scores = score_after_removal(photo_net, photo_images, photo_pred[picked], maps, filler)
+    print(
+        f"{name}: logit {scores[0]:.2f} → {scores[3]:.2f} without {fractions[3]:.0%} of the values"
+    )
+print(f"trained against random net: rank correlation {alike.min():.2f} to {alike.max():.2f}")
+
+# %% [markdown]
+# A photograph has no black border, so every pixel takes part and maps look like speckle. Adding up
+# exactly does not make a map readable, and a readable map need not be right: compare the fall of
+# the score with that for random order, which is the evidence that you have.
+
+# %%
+explanations.first_layer_filters(
+    photo_model, title="First filters of the photograph network, in color"
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: the explanation failed and its text stayed (M5.11)
+#
+# S5's SHAP cells ended in a printed "problem": a handler that catches everything had hidden the
+# reason, while the text went on to interpret pictures that this run never made. Here is a network
+# with a layer that Deep SHAP has no rule for, first in S5's manner.
+
+# %%
+leaky = keras.Sequential(
+    [
+        keras.Input((28, 28, 1)),
+        layers.Conv2D(4, 5, strides=2, name="conv"),
+        layers.LeakyReLU(name="leaky"),
+        layers.GlobalAveragePooling2D(name="mean"),
+        layers.Dense(10, activation="softmax", name="scores"),
+    ]
+)
+one_image = augmentation.scale(digits[right[:1]])
+try:
+    explanations.explain(leaky, one_image, small_background)
+except Exception:  # noqa: BLE001 - the mistake to be shown
+    print("problem")
+
+# %% [markdown]
+# Now let the error surface, and do what it says.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+try:
+    explanations.explain(leaky, one_image, small_background)
+except ValueError as error:
+    print(error)
+
+# %%
+rescued = explanations.explain(leaky, one_image, small_background, method="gradient", samples=20)
+print(f"expected gradients: values of shape {rescued.values.shape}")
+
+# %% [markdown]
+# And the batch normalization after the dense layer, which S5 gave up for SHAP's sake?
+
+# %%
+normalized = keras.Sequential(
+    [
+        keras.Input((28, 28, 1)),
+        layers.Conv2D(4, 5, strides=4, activation="relu"),
+        layers.Flatten(),
+        layers.Dense(16, activation="relu"),
+        layers.BatchNormalization(),
+        layers.Dense(10, activation="softmax"),
+    ]
+)
+check = explanations.explain(normalized, one_image, small_background)
+assert check.additivity_error < 1e-3, "Deep SHAP does not add up"
+print(f"batch normalization after a dense layer: additivity error {check.additivity_error:.1e}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: predictions in the caption of the truth (M5.12)
+#
+# S5 printed a list of "true" digits above its mistakes. They were the *predictions*; the truth was
+# 0 to 9 in order. Two of the ten predictions equaled the truth, so they were not mistakes at all.
+# `attribution_plot` compares what you pass with what the network answers:
+
+# %%
+try:
+    explanations.attribution_plot(
+        deep_wrong, digits[wrong], y_pred[wrong], y_true[wrong], data.class_names
+    )
+except ValueError as error:
+    print(error)
+
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: explaining in training mode (M5.1)
+#
+# How can a mistake be predicted correctly? S5 had fixed its network to training mode before
+# building it: dropout stayed active, so each pass gave another answer, and the list of mistakes and
+# the list of predictions came from different passes. Here is the trained network with dropout that
+# never sleeps.
+
+
+# %%
+class SleeplessDropout(layers.Dropout):
+    """Dropout that stays active in inference mode, as everything was in S5."""
+
+    def call(self, inputs, training=False):
+        return super().call(inputs, training=True)
+
+
+def sleepless(layer):
+    kind = SleeplessDropout if isinstance(layer, layers.Dropout) else type(layer)
+    return kind.from_config(layer.get_config())
+
+
+stuck = keras.models.clone_model(model, clone_function=sleepless)
+stuck.set_weights(model.get_weights())
+
+# %%
+sample = augmentation.scale(digits[:1000])
+passes = [keras.ops.convert_to_numpy(stuck(sample)).argmax(axis=-1) for _ in range(2)]
+called_wrong = passes[0] != y_true[:1000]
+really = passes[1][called_wrong] == y_true[:1000][called_wrong]
+print(f"first pass: {called_wrong.sum()} 'mistakes'; second pass: {really.sum()} of them are right")
+print(f"two passes disagree on {(passes[0] != passes[1]).sum()} of {len(sample)} digits")
+
+# %%
+settings = {"method": "gradient", "samples": few_samples, "seed": 0}
+pair = {
+    name: [explanations.explain(each, images, small_background, **settings) for _ in range(2)]
+    for name, each in (("inference mode", model), ("dropout active", stuck))
+}
+for name, (first, second) in pair.items():
+    alike = same_class_similarity(first, second)
+    print(
+        f"{name}: two calls with one seed, rank correlation {alike.min():.3f} to {alike.max():.3f}"
+    )
+
+# %% [markdown]
+# In inference mode the same call gives the same map, to the last digit. With dropout active, every
+# call explains another, randomly thinned network; what you read off such a map may be gone the next
+# time. Deep SHAP refuses such a network altogether.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: a handler that swallows everything (M5.13)
+#
+# S5 wrapped its plots in a bare `except`. Here is a typo in a function's name. What does the reader
+# of the notebook see?
+
+# %%
+# NBVAL_CHECK_OUTPUT
+try:
+    explanations.atribution_plot(deep, digits[right], y_true, y_pred, data.class_names)
+except:  # noqa: E722 - the mistake to be shown
+    print("no figure, no reason")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+try:
+    explanations.atribution_plot(deep, digits[right], y_true, y_pred, data.class_names)
+except AttributeError as error:
+    print(error)
+
+# %% [markdown]
+# The first version hides the cause for good; the second, or no handler at all, names it. Another of
+# S5's handlers covered two deletions at once, of the old model and of its log of epochs. Its length
+# served as the number of epochs trained:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+with tempfile.TemporaryDirectory() as name:
+    folder = Path(name)
+    (folder / "log.csv").write_text("epoch\n0\n1\n2\n")  # the model file is gone already
+    try:
+        (folder / "model.keras").unlink()
+        (folder / "log.csv").unlink()
+    except:  # noqa: E722 - the mistake to be shown
+        print("nothing to delete")
+    kept = (folder / "log.csv").read_text().count("\n") - 1
+    print(f"epochs that a new training starts from: {kept}")
+    for file in ("model.keras", "log.csv"):
+        (folder / file).unlink(missing_ok=True)
+    print(f"log there after deleting one by one: {(folder / 'log.csv').exists()}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: explaining probabilities
+#
+# Probabilities sum to one: what a pixel gives to one class it takes from the others. `explain`
+# removes a softmax at the end; an idle layer behind it hides it, so that the probabilities
+# themselves are explained.
+
+# %%
+hidden = keras.Sequential([keras.Input((28, 28, 1)), model, layers.Activation("linear")])
+of_probabilities = explanations.explain(hidden, one_image, background).values
+for name, values in (("probabilities", of_probabilities), ("logits", deep.values[:1])):
+    total, size = values.sum(axis=-1), np.abs(values).sum(axis=-1)
+    print(f"{name}: sum over classes is {np.abs(total).sum() / size.sum():.1%} of the attributions")
+
+# %% [markdown]
+# With probabilities, the sum over the classes vanishes, up to rounding: a map can't tell "speaks
+# for this class" from "speaks against the others". Logits have no such constraint.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: a picture of the sum over all classes
+#
+# SHAP returns one array with the classes last. Its `image_plot` wants a *list* with an array for
+# each class. Given the array, it raises nothing and takes the classes for color channels. Read from
+# the figure what it drew:
+
+# %%
+import shap
+from matplotlib import pyplot
+
+
+def drawn_by_shap(values):
+    """Draw with SHAP, give back the number of maps and the first of them."""
+    shap.image_plot(values, one_image, show=False)
+    figure = pyplot.gcf()
+    maps = [axes.images[-1].get_array() for axes in figure.axes if axes.images][1:]
+    pyplot.close(figure)
+    return maps
+
+
+as_array = drawn_by_shap(deep.values[:1])
+as_list = drawn_by_shap([deep.values[:1, ..., label] for label in range(10)])
+print(f"given the array: {len(as_array)} map; given a list: {len(as_list)} maps")
+summed = deep.values[0].sum(axis=(-2, -1))
+print(f"largest difference to the sum over classes: {np.abs(as_array[0] - summed).max():.1e}")
+nonsense = explanations.map_similarity(
+    summed[None][:, live[..., 0]], predicted_maps(deep)[:1, live]
+)
+print(f"rank correlation of that picture with the predicted class's map: {nonsense[0]:.2f}")
+
+# %% [markdown]
+# One picture instead of ten, and it belongs to no class. It looks like any other SHAP map: nothing
+# but the number of columns gives it away.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: one failed call poisons the process
+#
+# To see inside, SHAP replaces a function of TensorFlow and puts it back when it is done. If the
+# call fails, it does not put it back. So keep the original, let the call fail, and train something.
+
+
+# %%
+def raw_deep_shap(network, images, background):
+    """Call SHAP as a tutorial would, without the precautions of `explanations.explain`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        explainer = shap.DeepExplainer(network, background)
+        return explainer.shap_values(images)
+
+
+# %%
+from tensorflow.python.eager import execute
+
+healthy = execute.record_gradient
+leaky.compile("sgd", loss="sparse_categorical_crossentropy")
+few_digits = augmentation.scale(split.x_train[:50]), split.y_train[:50]
+
+
+def try_to_train():
+    try:
+        loss = leaky.fit(*few_digits, verbose=0).history["loss"][0]
+        return f"training works (loss {loss:.2f})"
+    except Exception as error:  # noqa: BLE001 - the type is internal to TensorFlow
+        return f"training fails: {str(error).strip().splitlines()[-1].strip()[:90]}"
+
+
+try:
+    raw_deep_shap(leaky, one_image, small_background)
+except Exception:  # noqa: BLE001 - the type is internal to TensorFlow
+    print("SHAP called directly:", try_to_train())
+finally:
+    execute.record_gradient = healthy  # put back what SHAP left behind
+
+# %%
+try:
+    explanations.explain(leaky, one_image, small_background)
+except ValueError:
+    print("explanations.explain:", try_to_train())
+assert execute.record_gradient is healthy, "something is still patched"
+
+# %% [markdown]
+# Without the repair, the error appears in a *later* cell that has nothing to do with SHAP. If you
+# call SHAP yourself, keep the attribute and put it back in a `finally`, as `explain` does.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## How good are the two networks on the test set?
+#
+# No choice above looked at these images. It is one number for each network, and no explanation
+# changes it: a map can be faithful to a network that is wrong.
+
+# %% tags=["test-set"]
+for name, network, test in (("digits", model, data), ("photographs", photo_model, photos)):
+    answers = training.predict(network, test.x_test, augmentation.scale).argmax(axis=-1)
+    correct = int((answers == test.y_test).sum())
+    low, high = training.accuracy_interval(correct, len(answers))
+    print(
+        f"{name}: test accuracy {correct / len(answers):.4f} "
+        f"(95 % interval {low:.4f} to {high:.4f}, {len(answers):,} images)"
+    )
+s5 = training.reported("S5")["cnn"]
+print(f"S5 reported {s5['test_accuracy']:.4f} for its digits, after {s5['epochs']} epochs")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Take-aways
+#
+# - An attribution is a statement about a *score* against a *background*. Print the additivity
+#   error; choose a stratified background; explain logits.
+# - A map is evidence only if it changes when the network does. Randomize the weights, compare with
+#   the level of two random networks, and look at the signs too.
+# - A reading by eye is a guess. Paint the place, paint the same blot elsewhere, compare.
+# - Let errors surface, explain in inference mode, and print truth beside prediction with a check
+#   that they differ where they must.
+#
+# ## Exercises
+#
+# 1. Run `explain_few` with a background of digits 4 and 9 only, and explain a 4. Which places gain
+#    in size, and why?
+# 2. Test a reading of your own: choose a red, empty place in one of the wrong digits, write a
+#    function like `top_bar` for it, and give it a control.
+# 3. Replace the ReLU of `build_cnn` by `"silu"` and ask for Deep SHAP. What does the error say, and
+#    why would a fixed tolerance on the additivity error be too generous for an untrained net?
+#
+# ## Further reading
+#
+# - Lundberg and Lee (2017), *A unified approach to interpreting model predictions*: where the sum
+#   rule comes from, and why it pins the values down.
+# - Erion et al. (2021), *Improving performance of deep learning models with axiomatic attribution
+#   priors and expected gradients*: the second method of this notebook.
+# - Adebayo et al. (2018), *Sanity checks for saliency maps*: the cascade, and who failed it.
+# - Sturmfels, Lundberg and Lee (2020), *Visualizing the impact of feature attribution baselines*:
+#   what the choice of the background does to photographs.
