@@ -1,0 +1,1086 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,slideshow,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# # 03 · Close the gap: dropout, depth and batch normalization
+#
+# At the end of this notebook you will have trained seven related networks, measured for each how
+# far it is ahead on images it has seen, and a table that says which change closed that gap, and at
+# whose expense.
+#
+# **What you'll learn**
+#
+# - what dropout and batch normalization compute, in training and afterwards;
+# - to measure the gap between training and validation so that it means something;
+# - to tell a gap that closed because validation *rose* from one where training only *fell*;
+# - to compare two networks at the same start, the same budget and with a spread.
+#
+# **What you'll need:** notebooks 01 (splits) and 02 (a first CNN, overfitting, confusion matrix).
+# The set-up line below prints how long the notebook takes in your profile.
+#
+# The experiments re-create two older write-ups, called S2 (dropout and a "more complex" net) and S3
+# (dropout and a batch normalization that was never there). You need neither.
+
+# %%
+from course_utils import profiles
+
+profile = profiles.start("03")
+
+# %%
+import ast
+
+import holoviews as hv
+import keras
+import numpy as np
+import pandas as pd
+from keras import layers
+
+from course_utils import augmentation, dashboards, datasets, training
+
+dashboards.extension()
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## How large is this run?
+#
+# The nets of S2 run at their real size. The study on S3's net has more runs, so it gets fewer
+# images, and outside the full profile a narrower net. A *seed* fixes every random draw of a run;
+# several seeds show how much of a difference is luck. Small data gets small batches, so that there
+# are some hundred updates of the weights in the quick profile too.
+
+# %%
+train_images = profile.pick(smoke=500, quick=1800, full=50_000)
+test_images = profile.pick(smoke=300, quick=1000, full=10_000)
+validation_fraction = profile.pick(smoke=0.4, quick=1 / 3, full=0.1)
+epochs = profile.pick(smoke=2, quick=8, full=8)
+batch_size = profile.pick(smoke=50, quick=24, full=128)
+seeds = range(profile.pick(smoke=1, quick=1, full=3))
+
+study_images = profile.pick(smoke=300, quick=1000, full=8_000)
+study_width = profile.pick(smoke=4, quick=8, full=32)  # S3's net has 32 filters in its first layer
+study_batch_size = profile.pick(smoke=50, quick=20, full=64)
+study_seeds = range(profile.pick(smoke=1, quick=1, full=3))
+dip_seeds = range(profile.pick(smoke=2, quick=3, full=3))
+
+# %%
+data = datasets.load_cifar10(train_images=train_images, test_images=test_images)
+split = datasets.train_validation_split(
+    data.x_train, data.y_train, validation_fraction=validation_fraction, seed=0
+)
+shared = datasets.shared_images(split.x_train, split.x_validation)
+if not data.stand_in:
+    assert shared == 0, f"{shared} validation images are also training images"
+print(f"{len(split.x_train):,} training, {len(split.x_validation):,} validation images")
+
+# %% [markdown]
+# The test images stay closed until the last section.
+#
+# `Batches` draws mini-batches and divides the pixel values by 255, which is all that S2 did.
+# Besides the shuffled training batches you need two sets to *measure* on: the validation images,
+# and as many images of the training set.
+
+# %%
+x_study, y_study = datasets.stratified_subset(
+    split.x_train, split.y_train, min(study_images, len(split.x_train)), seed=0
+)
+
+
+def shuffled(images, labels, size, seed):
+    return augmentation.Batches(
+        images, labels, batch_size=size, normalize=augmentation.scale, shuffle=True, seed=seed
+    )
+
+
+def in_order(images, labels):
+    return augmentation.Batches(images, labels, batch_size=500, normalize=augmentation.scale)
+
+
+validation = in_order(split.x_validation, split.y_validation)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What does dropout do to a layer's output?
+#
+# *Dropout* (Srivastava et al., 2014) sets a random part of a layer's outputs to zero while the
+# network trains, and does nothing afterwards. The *rate* p is the chance that a value is dropped.
+# The two ways of running a network have names: **training mode** (dropout on) and **inference
+# mode** (dropout off, used for predictions).
+#
+# S2 said that the dropped set changes with each batch, and did not mention any scaling (M2.7).
+#
+# **Before you run this:** a layer gets six rows of ones, p is one half. How many different rows
+# come out, and which values?
+
+# %%
+dropout = layers.Dropout(0.5, seed=0)
+ones = np.ones((6, 10), dtype="float32")
+dropped = keras.ops.convert_to_numpy(dropout(ones, training=True))
+print(dropped)
+print(f"different rows: {len(np.unique(dropped, axis=0))} of {len(dropped)}")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+many = keras.ops.convert_to_numpy(dropout(np.ones((1000, 100), "float32"), training=True))
+print("values in training mode :", np.unique(many))
+print("mean in training mode   :", round(float(many.mean()), 1))
+print("values in inference mode:", np.unique(dropout(ones, training=False)))
+
+# %% [markdown]
+# Each *sample* (row) gets its own mask, also within one batch. The values that stay are divided by
+# 1 − p, so that the mean is unchanged: without that scaling the next layer would see larger sums
+# in inference mode than it ever saw in training.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## How do you measure a gap fairly?
+#
+# The accuracy that `fit` reports for the training images is an average over the epoch (one pass
+# over the training images), collected in training mode while the weights still change. Validation
+# is measured afterwards, in inference mode. Subtracting one from the other mixes three effects.
+#
+# This callback (an object that `fit` calls at fixed moments) measures training images exactly the
+# way validation images are measured. The **gap** of this notebook is `inference_accuracy` minus
+# `val_accuracy`.
+
+
+# %%
+class MeasureAfterEpoch(keras.callbacks.Callback):
+    """Add loss and accuracy on fixed batches, in inference mode, to each epoch's record."""
+
+    def __init__(self, batches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_end(self, epoch, logs=None):
+        for metric, value in training.evaluate(self.model, self.batches).items():
+            logs[f"inference_{metric}"] = value
+
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Does dropout close the gap of a simple net?
+#
+# S2's simple net has two *convolutions* (layers of small filters slid over the image), one pooling
+# step (which keeps the largest of four neighboring values) and two *dense* layers (every input
+# connected to every output). With `rates=(0, 0)` its dropout layers do nothing: that is the
+# baseline. With `(0.25, 0.5)` it is S2's second model.
+
+
+# %%
+def simple_net(rates=(0.0, 0.0)):
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(),
+            layers.Dropout(rates[0]),
+            layers.Flatten(),
+            layers.Dense(128, activation="relu"),
+            layers.Dropout(rates[1]),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+
+
+dashboards.layer_table(simple_net()).drop(columns="layer")
+
+# %% [markdown]
+# Nearly all parameters sit in the first dense layer, most multiply-adds in the second convolution.
+# (A *multiply-add* is one product added to a sum, the unit of work of a network.)
+#
+# Two nets are compared fairly when they differ in one thing only. So the second net starts with the
+# *weights* of the first: the same seed alone does not do that, as you will see under M3.3.
+
+
+# %%
+def copy_start(source, target):
+    """Give `target` the initial convolution and dense weights of `source`."""
+    with_weights = (layers.Conv2D, layers.Dense)
+    pairs = zip(
+        [layer for layer in source.layers if isinstance(layer, with_weights)],
+        [layer for layer in target.layers if isinstance(layer, with_weights)],
+        strict=True,
+    )
+    for original, copy in pairs:
+        copy.set_weights(original.get_weights())
+
+
+# %% [markdown]
+# S2 trained with Adadelta (Zeiler, 2012) at the defaults of its time. Keras 3 has another default
+# rate, a thousand times smaller, so the old one is written out. The loss is cross-entropy: the
+# negative logarithm of the probability that the net gives to the true class.
+
+
+# %%
+def train_s2(model, name, seed, callbacks=()):
+    model.compile(
+        optimizer=keras.optimizers.Adadelta(learning_rate=1.0, rho=0.95),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    count = validation.num_images
+    measured = in_order(split.x_train[:count], split.y_train[:count])
+    return training.fit(
+        model,
+        shuffled(split.x_train, split.y_train, batch_size, seed),
+        name=f"03_{name}_seed{seed}",
+        epochs=epochs,
+        validation=validation,
+        callbacks=[MeasureAfterEpoch(measured), *callbacks],
+        seed=seed,
+        progress=seed == 0,
+    )
+
+
+models, runs = {}, {}  # by the net's name: the trained net of the first seed, the runs of all seeds
+
+# %% [markdown]
+# **Before you run this:** after the last epoch, which of the two nets will be better on training
+# images, and which on validation images?
+
+# %%
+runs |= {"simple": [], "simple + dropout": []}
+for seed in seeds:
+    training.seed_everything(seed)
+    plain, dropped_out = simple_net(), simple_net(rates=(0.25, 0.5))
+    copy_start(plain, dropped_out)
+    runs["simple"].append(train_s2(plain, "simple", seed))
+    runs["simple + dropout"].append(train_s2(dropped_out, "simple_dropout", seed))
+    if seed == seeds[0]:
+        models |= {"simple": plain, "simple + dropout": dropped_out}
+
+
+# %%
+def in_inference_mode(history):
+    return {
+        f"{prefix}{metric}": history[f"{prefix or 'inference_'}{metric}"]
+        for prefix in ("", "val_")
+        for metric in ("loss", "accuracy")
+    }
+
+
+dashboards.learning_curves(
+    in_inference_mode(runs["simple"][0].history), title="The simple net without dropout"
+)
+
+# %% [markdown]
+# Read the distance between the two lines of one color, and its direction: training keeps improving
+# while validation levels off (its loss may even rise). That is *overfitting*: the net learns
+# what is particular to the training images.
+
+# %%
+curves = {}
+for name in ("simple", "simple + dropout"):
+    history = runs[name][0].history
+    curves[f"{name}: training"] = {"accuracy": history["inference_accuracy"]}
+    curves[f"{name}: validation"] = {"accuracy": history["val_accuracy"]}
+dashboards.compare_runs(
+    curves, metric="accuracy", title="Training and validation, both in inference mode"
+)
+
+
+# %% [markdown]
+# Compare the two training curves first, then the two validation curves. Dropout can narrow the
+# distance from above, from below, or both. The next cells say which it was.
+
+
+# %%
+def final(name, metric):
+    """Return the last epoch's value of each seed."""
+    return np.array([run.history[metric][-1] for run in runs[name]])
+
+
+def change_of(name, baseline, metric):
+    return 100 * (final(name, metric) - final(baseline, metric)).mean()
+
+
+# %%
+def read_gap(name, baseline):
+    train = change_of(name, baseline, "inference_accuracy")
+    valid = change_of(name, baseline, "val_accuracy")
+    print(f"{name} against {baseline}, {len(runs[name])} seed(s), in points: ", end="")
+    print(f"training {train:+z.1f}, validation {valid:+z.1f}, so the gap {train - valid:+z.1f}")
+    if train - valid > -0.1:
+        print("  -> the gap did not close.")
+    else:
+        rise = min(max(valid, 0) / (valid - train), 1)
+        print(f"  -> it closed: {rise:.0%} of that is better validation,", end=" ")
+        print(f"{1 - rise:.0%} training accuracy given up.")
+
+
+read_gap("simple + dropout", "simple")
+
+# %% [markdown]
+# A gap that closes only because training accuracy falls is no gain: a net that guesses has no gap
+# at all. Look for a *rise* in validation, and keep in mind how coarse the ruler is:
+
+# %%
+correct = round(final("simple", "val_accuracy")[0] * validation.num_images)
+low, high = training.accuracy_interval(correct, validation.num_images)
+print(f"95 % interval of one validation accuracy here: {low:.3f} to {high:.3f}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ### What goes wrong: the training curve is measured with dropout on (M2.8)
+#
+# S2 drew the training accuracy as `fit` reports it. In its dropout run validation starts *above*
+# training, which looks as if the net were better on images it never saw.
+
+# %%
+history = runs["simple + dropout"][0].history
+three = {
+    "training, during the epoch, dropout on": history["accuracy"],
+    "training, after the epoch, dropout off": history["inference_accuracy"],
+    "validation, after the epoch, dropout off": history["val_accuracy"],
+}
+dashboards.compare_runs(
+    {name: {"accuracy": values} for name, values in three.items()},
+    metric="accuracy",
+    title="One run with dropout, measured in three ways",
+)
+
+# %%
+old = training.reported("S2")["dropout"]
+above = sum(v > t for v, t in zip(old["val_accuracy"], old["accuracy"], strict=True))
+here = sum(v > t for v, t in zip(history["val_accuracy"], history["accuracy"], strict=True))
+print(f"S2's dropout run: validation above reported training in {above} of {old['epochs']} epochs")
+print(f"here            : {here} of {epochs} epochs")
+hidden = 100 * (history["inference_accuracy"][-1] - history["accuracy"][-1])
+print(f"last epoch here : measuring afterwards changes training accuracy by {hidden:+z.1f} points")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Is a deeper net better?
+#
+# S2's third model repeats "two convolutions, pooling, dropout" and has a wider dense layer. It was
+# called more complex. The first convolution of each pair pads the image with zeros (`same`), so
+# that its output is not smaller than its input.
+
+
+# %%
+def deeper_net():
+    model = keras.Sequential([keras.Input((32, 32, 3))])
+    for filters in (32, 64):
+        model.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
+        model.add(layers.Conv2D(filters, 3, activation="relu"))
+        model.add(layers.MaxPooling2D())
+        model.add(layers.Dropout(0.25))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(512, activation="relu"))
+    model.add(layers.Dropout(0.5))
+    model.add(layers.Dense(10, activation="softmax"))
+    return model
+
+
+dashboards.layer_table(deeper_net()).drop(columns="layer")
+
+# %% [markdown]
+# ### What goes wrong: "more complex" is smaller (M2.5)
+#
+# **Before you run this:** which net has more parameters?
+
+# %%
+# NBVAL_CHECK_OUTPUT
+sizes = {"simple": simple_net().count_params(), "deeper": deeper_net().count_params()}
+print(sizes)
+print(f"the deeper net has {sizes['deeper'] - sizes['simple']:+,} parameters")
+
+# %% [markdown]
+# Depth is not size. The second pooling step leaves fewer values for the dense layer to connect to,
+# and that layer was where the parameters were. What grew is the number of layers between pixel and
+# answer.
+#
+# The deeper net gets the same number of updates (one *update* of the weights per batch) as the
+# other two. A second callback keeps the weights of its best epoch on validation, for later.
+
+
+# %%
+class KeepBest(keras.callbacks.Callback):
+    """Remember the weights of the epoch with the highest validation accuracy."""
+
+    def __init__(self):
+        super().__init__()
+        self.best, self.weights = -1.0, []
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs["val_accuracy"] > self.best:
+            self.best, self.weights = logs["val_accuracy"], self.model.get_weights()
+
+
+# %%
+runs["deeper + dropout"], best_net = [], deeper_net()
+for seed in seeds:
+    training.seed_everything(seed)
+    deeper, keep_best = deeper_net(), KeepBest()
+    run = train_s2(deeper, "deeper_dropout", seed, callbacks=[keep_best])
+    runs["deeper + dropout"].append(run)
+    if not run.reused:  # a finished run is read back without calling its callbacks
+        best_net.set_weights(keep_best.weights)
+        best_net.save_weights(run.path / "best.weights.h5")
+    if seed == seeds[0]:
+        models["deeper + dropout"] = deeper
+
+# %%
+deeper_history = runs["deeper + dropout"][0].history
+curves = {
+    "simple + dropout: validation": runs["simple + dropout"][0].history["val_accuracy"],
+    "deeper + dropout: validation": deeper_history["val_accuracy"],
+    "deeper + dropout: training": deeper_history["inference_accuracy"],
+}
+dashboards.compare_runs(
+    {name: {"accuracy": values} for name, values in curves.items()},
+    metric="accuracy",
+    title="A deeper net with the same dropout, at equal updates",
+)
+
+# %%
+read_gap("deeper + dropout", "simple")
+read_gap("deeper + dropout", "simple + dropout")
+
+# %% [markdown]
+# The plot S2 drew had these three curves too, at unequal lengths. Here they end at the same
+# update, so the heights at the right edge can be compared. Few updates are not kind to a
+# deeper net with much dropout: it learns more slowly at first. Check whether its curves are still
+# rising at the right edge before you judge it.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## How do the three gaps compare?
+
+
+# %%
+def with_gap(run):
+    pairs = zip(run.history["inference_accuracy"], run.history["val_accuracy"], strict=True)
+    return {"gap": [train - valid for train, valid in pairs]}
+
+
+s2_names = ["simple", "simple + dropout", "deeper + dropout"]
+dashboards.compare_runs(
+    {name: [with_gap(run) for run in runs[name]] for name in s2_names},
+    metric="gap",
+    title="Gap between training and validation accuracy, S2's nets",
+)
+
+
+# %%
+def gap_row(name):
+    train, valid = final(name, "inference_accuracy"), final(name, "val_accuracy")
+    return {
+        "net": name,
+        "training": train.mean(),
+        "validation": valid.mean(),
+        "gap": (train - valid).mean(),
+        "gap, sd": (train - valid).std(ddof=1) if len(valid) > 1 else np.nan,
+        "seeds": len(valid),
+        "parameters": models[name].count_params(),
+        "multiply-adds": dashboards.layer_table(models[name])["multiply-adds"].sum(),
+    }
+
+
+def gap_table(names):
+    return pd.DataFrame([gap_row(name) for name in names]).set_index("net").round(3)
+
+
+gap_table(s2_names)
+
+# %% [markdown]
+# Read a row from left to right: what it knows of seen images, of unseen images, the difference,
+# what that costs. A spread (sd, standard deviation over seeds) needs at least two seeds; where it
+# is missing, one run is all you have, and a small difference decides nothing.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What does batch normalization compute?
+#
+# *Batch normalization* (Ioffe and Szegedy, 2015) takes each channel of a batch, subtracts the
+# batch's mean and divides by its standard deviation. S3 described it as forcing mean 0 and standard
+# deviation 1 and left out two halves (M3.6): what comes next is multiplied by a learned **gamma**
+# and shifted by a learned **beta**; and in inference mode there is no batch to lean on, so moving
+# averages from training are used.
+
+# %%
+activations = np.random.default_rng(0).normal(5, 3, size=(2000, 1)).astype("float32")
+normalization = layers.BatchNormalization(momentum=0.9)
+
+
+def mean_and_sd(training_mode):
+    output = keras.ops.convert_to_numpy(normalization(activations, training=training_mode))
+    return f"mean {output.mean():z.1f}, sd {output.std():.1f}"
+
+
+print(f"input: mean {activations.mean():.1f}, sd {activations.std():.1f}")
+print("inference mode, before any batch :", mean_and_sd(False))
+print("training mode, gamma 1, beta 0   :", mean_and_sd(True))
+normalization.gamma.assign([2.0])
+normalization.beta.assign([3.0])
+print("training mode, gamma 2, beta 3   :", mean_and_sd(True))
+print("inference mode, after two batches:", mean_and_sd(False))
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for _ in range(50):
+    normalization(activations, training=True)
+print("inference mode, after 52 batches :", mean_and_sd(False))
+
+# %% [markdown]
+# The output has whatever mean and spread beta and gamma say. And the same input gives different
+# outputs in the two modes until the moving averages have caught up. `momentum` says how slowly they
+# move: Keras's default of 0.99 needs several hundred batches. On a small subset that makes a
+# well-trained net look broken in validation, which is why the nets below use 0.9.
+#
+# *Why* it helps is still argued about. S3 gives "internal covariate shift" (the inputs of a layer
+# drifting during training) as settled cause; Santurkar et al. (2018) added such a drift on purpose,
+# after the normalization, and it helped all the same. They credit a smoother loss surface.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Dropout, batch normalization, or both?
+#
+# S3's net has three blocks of two convolutions. `dropout` and `batch_norm` switch the
+# regularizers on and off, so one function builds all four nets of a 2×2 study. `width` is the
+# number of filters in the first layer; everything else grows in proportion.
+
+
+# %%
+def block_net(width=32, *, dropout=True, batch_norm=False):
+    model = keras.Sequential([keras.Input((32, 32, 3))])
+    for filters in (width, 2 * width, 4 * width):
+        for _ in range(2):
+            model.add(layers.Conv2D(filters, 3, padding="same"))
+            if batch_norm:
+                model.add(layers.BatchNormalization(momentum=0.9))
+            model.add(layers.ReLU())
+        model.add(layers.MaxPooling2D())
+        model.add(layers.Dropout(0.2 if dropout else 0.0))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(16 * width, activation="relu"))
+    model.add(layers.Dropout(0.5 if dropout else 0.0))
+    model.add(layers.Dense(10, activation="softmax"))
+    return model
+
+
+dashboards.layer_table(block_net(32, dropout=True, batch_norm=False)).drop(columns="layer")
+
+# %% [markdown]
+# ### What goes wrong: batch normalization that isn't there (M3.1), parameters that stay (M3.6)
+#
+# S3 announced dropout *and* batch normalization, and said that dropout reduces the number of
+# parameters. The table above is its net as published. Text can claim anything; the list of layer
+# types can't:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+switches = {
+    "none": {"dropout": False, "batch_norm": False},
+    "dropout": {"dropout": True, "batch_norm": False},
+    "batch norm": {"dropout": False, "batch_norm": True},
+    "both": {"dropout": True, "batch_norm": True},
+}
+for name, switch in switches.items():
+    net = block_net(32, **switch)
+    active_dropout = sum(
+        layer.rate > 0 for layer in net.layers if isinstance(layer, layers.Dropout)
+    )
+    normalizations = sum(isinstance(layer, layers.BatchNormalization) for layer in net.layers)
+    fixed = sum(int(np.prod(weight.shape)) for weight in net.non_trainable_weights)
+    print(
+        f"{name:11s}{active_dropout} dropout, {normalizations} batch normalization layers;", end=" "
+    )
+    print(f"{net.count_params():,} parameters, {fixed} of them not trained")
+
+# %% [markdown]
+# S3 published the second row and explained the fourth. Dropout leaves the number of parameters
+# alone: it trains random sub-networks that share them. Batch normalization *adds* four values for
+# each channel: gamma and beta, which are trained, and the two moving averages, which are not.
+#
+# Now the study S3 would have needed: four nets, equal starts, equal epochs, S3's Adam.
+
+
+# %%
+def train_s3(model, name, seed):
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate=0.001),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    count = validation.num_images
+    measured = in_order(x_study[:count], y_study[:count])
+    return training.fit(
+        model,
+        shuffled(x_study, y_study, study_batch_size, seed),
+        name=f"03_study_{name}_seed{seed}",
+        epochs=epochs,
+        validation=validation,
+        callbacks=[MeasureAfterEpoch(measured)],
+        seed=seed,
+        progress=seed == 0,
+    )
+
+
+# %% [markdown]
+# **Before you run this:** rank the four nets by gap and, separately, by validation accuracy.
+
+
+# %%
+def start_study(name, seed):
+    """Build one net of the study with the initial weights that all four share."""
+    training.seed_everything(seed)
+    template = block_net(study_width, **switches["none"])
+    model = block_net(study_width, **switches[name])
+    copy_start(template, model)
+    return model
+
+
+for name in switches:
+    runs[name] = []
+    for seed in study_seeds:
+        model = start_study(name, seed)
+        runs[name].append(train_s3(model, name.replace(" ", "_"), seed))
+        if seed == study_seeds[0]:
+            models[name] = model
+
+# %%
+dashboards.compare_runs(
+    {name: [run.history for run in runs[name]] for name in switches},
+    metric="val_accuracy",
+    title="Validation accuracy in the 2×2 study",
+)
+
+# %%
+dashboards.compare_runs(
+    {name: [with_gap(run) for run in runs[name]] for name in switches},
+    metric="gap",
+    title="Gap between training and validation accuracy in the 2×2 study",
+)
+
+# %%
+gap_table(switches)
+
+# %%
+for name in ("dropout", "batch norm", "both"):
+    read_gap(name, "none")
+best_gap = gap_table(switches)["gap"].idxmin()
+best_validation = max(switches, key=lambda name: final(name, "val_accuracy").mean())
+print(f"smallest gap: {best_gap}; highest validation accuracy: {best_validation}")
+
+# %% [markdown]
+# A regularizer can only help a net that overfits, so look at the gap of "none" first. Where it is
+# small, or the validation curves are still rising at the right edge, the run is too short for
+# dropout to pay: it slows learning down now, and prevents memorizing later. Narrow nets suffer
+# most, since they have nothing to spare.
+#
+# Two rankings, and they need not agree. Read the first plot for *who predicts new images best*
+# and the second for *how much of what was learned is memory*. Batch normalization mostly speeds
+# training up: it may reach a higher validation accuracy and a larger gap at the same time, since it
+# also fits the training images sooner. Its regularizing effect comes from the noise of the batch
+# statistics and is weaker than dropout's.
+#
+# S3 names slow convergence as the source of dropout's gain and praises batch normalization for
+# speed (M3.6). How fast was each?
+
+# %%
+level = min(max(runs[name][0].history["val_accuracy"]) for name in switches)
+for name in switches:
+    reached = np.array(runs[name][0].history["val_accuracy"]) >= level
+    print(f"{name:11s}reaches validation accuracy {level:.3f} in epoch {np.argmax(reached) + 1}")
+
+# %% [markdown]
+# That level is the best that the weakest of the four reached. An early epoch there means fast
+# learning and says nothing on where the net will end.
+#
+# Last, the two modes on a *trained* net: one batch of validation images through a copy of the net
+# with batch normalization. (A copy, because calling a net in training mode moves its averages.)
+
+# %%
+trained = keras.models.clone_model(models["batch norm"])
+trained.set_weights(models["batch norm"].get_weights())
+batch, batch_labels = validation[0]
+modes = {mode: keras.ops.argmax(trained(batch, training=mode), axis=-1) for mode in (False, True)}
+different = float(keras.ops.mean(modes[False] != modes[True]))
+print(f"{different:.1%} of {len(batch)} predictions depend on the mode")
+scale = [layer for layer in trained.layers if isinstance(layer, layers.BatchNormalization)][-1]
+gamma, beta = (keras.ops.convert_to_numpy(value) for value in (scale.gamma, scale.beta))
+print(f"last such layer: gamma {gamma.min():.2f} to {gamma.max():.2f}, ", end="")
+print(f"beta {beta.min():.2f} to {beta.max():.2f}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: reading a dip (M3.5)
+#
+# S3 saw a dip in a validation curve and concluded: more epochs, or regularization. These are
+# opposite remedies, and the dip may be nothing. Train the net with dropout from several seeds and
+# look where each curve falls most (or, if it never falls, rises least).
+
+# %%
+dips = {}
+for seed in dip_seeds:
+    if seed in study_seeds:
+        dips[seed] = runs["dropout"][seed].history
+    else:
+        dips[seed] = train_s3(start_study("dropout", seed), "dropout", seed).history
+
+# %%
+window, axes = 3, ("epoch", "validation accuracy")
+plot = hv.Overlay()
+for seed, history in dips.items():
+    values, numbers = history["val_accuracy"], range(1, epochs + 1)
+    line = hv.Curve((numbers, dashboards.smooth(values, window)), *axes, label=f"seed {seed}")
+    dots = hv.Scatter((numbers, values), *axes)
+    for backend, hover in (("matplotlib", {}), ("bokeh", {"tools": ["hover"]})):
+        line.opts(color=dashboards.PALETTE[seed], backend=backend, **hover)
+        dots.opts(color=dashboards.PALETTE[seed], backend=backend, **hover)
+    plot *= line * dots.opts(size=7)
+title = f"Do the dips agree? Dots: epochs; lines: mean of {window} epochs"
+plot.opts(title=title, fig_inches=(8, 4), aspect="auto", backend="matplotlib")
+plot.opts(title=title, width=800, height=380, legend_position="bottom_right")
+
+# %%
+rows = []
+for seed, history in dips.items():
+    steps = np.diff(history["val_accuracy"])
+    rows.append(
+        {
+            "seed": seed,
+            "lowest step in epoch": int(np.argmin(steps)) + 2,
+            "step, points": 100 * steps.min(),
+            "lowest validation loss in epoch": int(np.argmin(history["val_loss"])) + 1,
+        }
+    )
+table = pd.DataFrame(rows).set_index("seed").round(1)
+places = table["lowest step in epoch"].nunique()
+print(f"{len(table)} seeds, lowest step in {places} different epoch(s)")
+table
+
+# %% [markdown]
+# If the lowest step moves from seed to seed, it belongs to the seed and not to the net. What
+# does carry a decision is the smoothed curve and the epoch of the lowest validation *loss*: the
+# lowest loss in the last epoch says "train longer", an early lowest loss followed by a rise says
+# "regularize or stop".
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: unequal budgets (M2.4) and the last epoch (M2.6)
+#
+# S2 trained its three nets for different numbers of epochs and compared the last values, one run
+# each. Here are its own numbers (its "validation" was the test set), at three moments: the last
+# epoch, the best, and the last epoch that all three share.
+
+# %%
+s2 = training.reported("S2")
+shared_epochs = min(s2[name]["epochs"] for name in s2)
+pd.DataFrame.from_dict(
+    {
+        name: {
+            "epochs": s2[name]["epochs"],
+            "last": s2[name]["val_accuracy"][-1],
+            "best": max(s2[name]["val_accuracy"]),
+            "best in epoch": int(np.argmax(s2[name]["val_accuracy"])) + 1,
+            f"at epoch {shared_epochs}": s2[name]["val_accuracy"][shared_epochs - 1],
+        }
+        for name in ("simple", "dropout", "complex")
+    },
+    orient="index",
+)
+
+# %%
+for name in ("dropout", "complex"):
+    values, base = s2[name]["val_accuracy"], s2["simple"]["val_accuracy"]
+    equal = 100 * (values[shared_epochs - 1] - base[shared_epochs - 1])
+    print(f"{name} minus simple: {100 * (values[-1] - base[-1]):.2f} points as published, ", end="")
+    print(f"{equal:.2f} at epoch {shared_epochs}")
+drop = 100 * (max(s2["complex"]["val_accuracy"]) - s2["complex"]["val_accuracy"][-1])
+print(f"one epoch of difference at the end of the third run: {drop:.2f} points")
+
+# %% [markdown]
+# Most of the published gain came with the extra epochs, and a single step at the end of the third
+# run is as large as the published gain of dropout. The remedies: equal updates (as above), or each
+# net to its own best epoch *on validation*; and several seeds. Here is the kept best epoch of the
+# deeper net, next to its last:
+
+# %%
+values = deeper_history["val_accuracy"]
+best_net.load_weights(runs["deeper + dropout"][0].path / "best.weights.h5")
+best_net.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+restored = training.evaluate(best_net, validation)["accuracy"]
+print(f"last epoch {values[-1]:.3f}; best, epoch {np.argmax(values) + 1}: {max(values):.3f}")
+assert abs(restored - max(values)) < 0.002, "the restored weights are not those of the best epoch"
+models["deeper + dropout, best epoch"] = best_net
+
+# %%
+for name in [*s2_names, *switches]:
+    values = final(name, "val_accuracy")
+    spread = f"± {values.std(ddof=1):.3f}" if len(values) > 1 else "(no spread)"
+    print(f"{name:18s}validation {values.mean():.3f} {spread}, {len(values)} seed(s)")
+last = [history["val_accuracy"][-1] for history in dips.values()]
+print(f"S3's net with dropout, {len(last)} seeds: sd {100 * np.std(last, ddof=1):.1f} points")
+
+# %% [markdown]
+# The sd is the standard deviation between seeds. Use the last line as a ruler: a difference between
+# two single runs that is smaller than about twice that number decides nothing. And a best-of-all-
+# epochs value is a little too good where it was chosen; only data that had no say in the choice
+# can tell by how much.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: no before and after (M2.10)
+#
+# S2 drew a confusion matrix of its worst net only, with the diagonal outshining the rest. What did
+# the deeper net *change*? Subtract: deeper minus simple, on the same validation images, diagonal
+# removed.
+
+# %%
+counts = {
+    name: dashboards.confusion_counts(
+        split.y_validation,
+        training.predict(models[name], split.x_validation, augmentation.scale).argmax(axis=-1),
+        10,
+    )
+    for name in ("simple", "deeper + dropout")
+}
+difference = (counts["deeper + dropout"] - counts["simple"]).astype(float)
+gained = pd.Series(np.diag(difference).astype(int), index=data.class_names, name="more correct")
+np.fill_diagonal(difference, np.nan)
+gained.to_frame().T
+
+# %%
+limit = max(1.0, float(np.nanmax(np.abs(difference))))
+cells = [
+    (predicted, true, difference[row, column])
+    for row, true in enumerate(data.class_names)
+    for column, predicted in enumerate(data.class_names)
+]
+look = {
+    "cmap": "RdBu_r",  # diverging: white is "no change"
+    "clim": (-limit, limit),
+    "colorbar": True,
+    "invert_yaxis": True,
+    "xrotation": 45,
+    "title": "Errors of the deeper net minus errors of the simple net",
+}
+heat_map = hv.HeatMap(cells, ["predicted", "true"], "change in count")
+heat_map.opts(**look, fig_inches=(7, 5), aspect="auto", backend="matplotlib")  # the static picture
+heat_map.opts(**look, tools=["hover"], width=620, height=480)
+
+# %%
+pairs = [cell for cell in cells if not np.isnan(cell[2])]
+for pick in (min, max):
+    predicted, true, change = pick(pairs, key=lambda cell: cell[2])
+    print(f"largest change down or up: {true} taken for {predicted}, {change:+.0f} images")
+print(f"all errors together: {np.nansum(difference):+.0f} of {validation.num_images} images")
+
+# %% [markdown]
+# Red: the deeper net makes this error more often; blue: less often. A whole red column means that
+# it now favors that class. A few images up or down in one cell are chance; look for rows and
+# columns of one color.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: a comparison without a baseline (M3.3)
+#
+# S3 compared its net with a different net of an earlier article: depth, epochs and learning rate
+# all unknown. The baseline it needed is the same net with rates 0, which the study above has. But
+# does the same seed give it the same start?
+
+
+# %%
+def first_and_last_kernels(rate, seed=0):
+    training.seed_everything(seed)
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(3), layers.Dropout(rate), layers.Dense(2)]
+    )
+    return [layer.get_weights()[0] for layer in model.layers if layer.weights]
+
+
+# %%
+without, with_dropout = first_and_last_kernels(0.0), first_and_last_kernels(0.5)
+print("weights before the dropout layer equal:", np.array_equal(without[0], with_dropout[0]))
+print("weights after the dropout layer equal :", np.array_equal(without[1], with_dropout[1]))
+started = [start_study(name, seed=0) for name in ("none", "both")]
+kernels = [[w for w in model.get_weights() if w.ndim > 1] for model in started]
+equal = all(map(np.array_equal, *kernels))
+print("all kernels of the study's nets equal :", equal)
+assert equal, "the nets of the study do not start with the same weights"
+
+# %% [markdown]
+# A dropout layer draws a seed for its own masks, and every layer after it starts elsewhere. The
+# "same seed" is then a different start; copying the weights makes it equal. What S3 could not say,
+# this study can:
+
+# %%
+paired = 100 * (final("dropout", "val_accuracy") - final("none", "val_accuracy"))
+print("dropout minus none, same start, validation points for each seed:", np.round(paired, 1))
+s3 = training.reported("S3")
+claimed = 100 * (s3["dropout"]["accuracy"] - s3["predecessor"]["accuracy"])
+print(f"S3's claim, against another net: about {claimed:.0f} points")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: sentences typed by hand (M3.4)
+#
+# A typo in S3 announces a number of epochs as an accuracy in percent. A sentence that is made from
+# the record of the run cannot say that:
+
+
+# %%
+def describe(name, run):
+    last = {metric: values[-1] for metric, values in run.history.items()}
+    return (
+        f"{name}: after {run.epochs} epochs {last['inference_accuracy']:.1%} of the training and "
+        f"{last['val_accuracy']:.1%} of the validation images are right."
+    )
+
+
+print(f"S3 promised training 'for {s3['dropout']['epochs']} % accuracy'; it meant epochs.")
+for name in switches:
+    print(describe(name, runs[name][0]))
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: a notebook nobody can repeat (M3.9)
+#
+# S3 sets no seed. Four short trainings of a one-layer net, the same images in the same order:
+
+
+# %%
+def short_training(seed=None):
+    if seed is not None:
+        training.seed_everything(seed)
+    model = keras.Sequential([keras.Input((32, 32, 3)), layers.Flatten(), layers.Dense(10)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer="sgd", loss=loss, run_eagerly=True)
+    return [float(model.train_on_batch(batch[:100], batch_labels[:100])) for _ in range(3)][-1]
+
+
+unseeded, seeded = [short_training(), short_training()], [short_training(7), short_training(7)]
+print(f"two unseeded runs: loss {unseeded[0]:.4f} and {unseeded[1]:.4f}")
+print(f"two seeded runs  : loss {seeded[0]:.4f} and {seeded[1]:.4f}")
+assert seeded[0] == seeded[1], "seeded runs differ"
+
+# %% [markdown]
+# S3's code also imports five things that it never uses, among them the very batch normalization it
+# talks about, and ends layer additions with commas. Python accepts both. A linter (a program that
+# reads code without running it, such as ruff) reports them; the two checks fit in one cell:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+source = """
+from keras.callbacks import LearningRateScheduler
+from keras.layers import BatchNormalization, Conv2D, RandomFlip
+from keras.models import Sequential
+from keras.optimizers import SGD
+from keras.regularizers import l2
+model = Sequential()
+model.add(Conv2D(32, 3)),
+model.add(Conv2D(64, 3))
+"""
+nodes = list(ast.walk(ast.parse(source)))
+imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+imported = {alias.name for node in imports for alias in node.names}
+used = {node.id for node in nodes if isinstance(node, ast.Name)}
+print("imported and never used:", ", ".join(sorted(imported - used)))
+statements = [node for node in nodes if isinstance(node, ast.Expr)]
+tuples = [node.lineno for node in statements if isinstance(node.value, ast.Tuple)]
+print("a comma makes a throw-away tuple in line:", *tuples)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## The test set, opened once
+#
+# S3 reported one accuracy and not on which images (M3.2), and took accuracy on a test set for
+# accuracy in the world (M3.7). So: training, validation and test side by side; and the test images
+# once more with noise, blur and less light. The net is chosen *before*, on validation.
+
+# %%
+candidates = [*s2_names, *switches]
+chosen = max(candidates, key=lambda name: final(name, "val_accuracy").mean())
+print(f"chosen on validation: {chosen}")
+
+
+# %%
+def noisy(images):
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal(images.shape, dtype="float32")
+    return np.clip(images + 25 * noise, 0, 255).astype("uint8")
+
+
+def blurred(images):
+    """Average each pixel with its eight neighbors."""
+    shifts = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+    total = sum(np.roll(images, shift, axis=(1, 2)).astype("uint16") for shift in shifts)
+    return (total // 9).astype("uint8")
+
+
+def darker(images):
+    return images // 2
+
+
+# %% tags=["test-set"]
+def accuracy(name, images):
+    return training.evaluate(models[name], in_order(images, data.y_test))["accuracy"]
+
+
+test_accuracy = {name: accuracy(name, data.x_test) for name in models}
+robust = {"as they are": test_accuracy[chosen]}
+for how, corrupt in (("noise", noisy), ("blur", blurred), ("half the light", darker)):
+    robust[how] = accuracy(chosen, corrupt(data.x_test))
+
+# %%
+rows, total = {}, len(data.y_test)
+for name, value in test_accuracy.items():
+    low, high = training.accuracy_interval(round(value * total), total)
+    history = runs[name][0].history if name in runs else {}
+    rows[name] = {
+        "training": history.get("inference_accuracy", [np.nan])[-1],
+        "validation": history.get("val_accuracy", [restored])[-1],
+        "test": value,
+        "test, 95 % interval": f"{low:.3f} to {high:.3f}",
+    }
+pd.DataFrame.from_dict(rows, orient="index").round(3)
+
+# %%
+for how, value in robust.items():
+    change = 100 * (value - robust["as they are"])
+    print(f"{chosen}, test images {how:15s}{value:.3f}  ({change:+z.1f} points)")
+
+# %% [markdown]
+# Three columns, three meanings: training says what was memorized, validation what the choices were
+# made on, test what you may report. Rows whose intervals overlap widely are not ranked by this test
+# set. The second list shows how far "test accuracy" reaches: it was measured on images that were
+# collected, cropped and lit like the training images. None of the three changes would keep you from
+# recognizing a ship; look for the one that costs the net most.
+
+# %% [markdown]
+# ## Take-aways
+
+# %%
+gaps = 100 * gap_table(switches)["gap"]
+print(f"Dropout changed the gap of S3's net by {gaps['dropout'] - gaps['none']:+z.1f} points here;")
+print(f"the best validation accuracy of the study came from {best_validation!r}.")
+
+# %% [markdown]
+# - A gap is a difference of two numbers: say which of them moved.
+# - Measure both in the same mode, after the epoch; `fit`'s training accuracy is neither.
+# - Dropout costs training speed and no parameters; batch normalization costs parameters and
+#   time per image, and learns in fewer updates. They answer different questions.
+# - Depth and size are different things. Count parameters and multiply-adds.
+# - Equal start, equal updates, several seeds, one change at a time. Else it is an anecdote.
+#
+# ## Exercises
+#
+# 1. Train `simple_net` with rates `(0.0, 0.5)` and `(0.25, 0.0)`. Which of the two dropout layers
+#    closes more of the gap, and does validation rise?
+# 2. Set `momentum=0.99` in `block_net` and repeat the study's "batch norm" row. Where does the
+#    difference between the modes show, and how many batches does it take to go away?
+# 3. Widen the simple net's dense layer until it has as many multiply-adds as the deeper net. Is
+#    depth still an advantage at equal cost?
+#
+# ## Further reading
+#
+# - Srivastava et al. (2014), *Dropout: A Simple Way to Prevent Neural Networks from Overfitting*,
+#   JMLR 15: the original, with the sub-network view and advice on rates.
+# - Ioffe and Szegedy (2015), *Batch Normalization*, arXiv 1502.03167: the method, and the covariate
+#   shift hypothesis.
+# - Santurkar et al. (2018), *How Does Batch Normalization Help Optimization?*, arXiv 1805.11604:
+#   the experiment that puts that hypothesis in doubt.
+# - Li et al. (2019), *Understanding the Disharmony between Dropout and Batch Normalization by
+#   Variance Shift*, arXiv 1801.05134: why "both" can be worse than either.
+# - Hendrycks and Dietterich (2019), *Benchmarking Neural Network Robustness to Common Corruptions
+#   and Perturbations*, arXiv 1903.12261: noise, blur and light, done systematically.
