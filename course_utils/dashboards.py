@@ -420,13 +420,15 @@ def _frame(
     ylim: tuple[float | None, float | None] = (None, None),
     ticks: Sequence[tuple[float, str]] = (),
     logx: bool = False,
+    logy: bool = False,
     legend: str = "best",
 ) -> Any:
     """Give an overlay of curves its title, axis labels and size in both backends."""
     size = _size(width, height)
     common: dict[str, Any] = {"title": title, "xlabel": xlabel, "ylabel": ylabel, "ylim": ylim}
+    common |= {"logx": logx, "logy": logy}
     if ticks:
-        common |= {"logx": logx, "xticks": ticks}
+        common |= {"xticks": ticks}
     # Where such curves seldom are: losses start high, accuracies end high.
     emptiest = "bottom_left" if "loss" in ylabel else "bottom_right"
     return _style(
@@ -439,6 +441,69 @@ def _frame(
             "legend_opts": {"background_fill_alpha": 0.6, "click_policy": "hide"},
         },
         matplotlib={**common, **size["matplotlib"], "show_grid": True, "legend_position": "best"},
+    )
+
+
+def line_plot(
+    lines: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    logx: bool = False,
+    logy: bool = False,
+    ylim: tuple[float | None, float | None] = (None, None),
+    width: int = 800,
+    height: int = 340,
+) -> hv.Overlay:
+    """Draw named lines in one plot.
+
+    Parameters
+    ----------
+    lines : mapping of str to pair of array-like
+        The x and y values of each line, shape (n,).
+    title, xlabel, ylabel : str
+        What to see, and the axes with their units.
+    logx, logy : bool
+        Whether an axis is logarithmic.
+    ylim : pair of float or None
+        Limits of the y axis; None leaves a limit to the data.
+    width, height : int
+        Size in pixels, at most 900 wide.
+
+    Returns
+    -------
+    hv.Overlay
+        One curve per name.
+
+    Raises
+    ------
+    ValueError
+        If there is no line, or the x and y values of one differ in length.
+    """
+    if not lines:
+        raise ValueError("lines is empty; pass at least one line, as name -> (x, y).")
+    hv = _holoviews()
+    curves = []
+    for number, (name, (x_values, y_values)) in enumerate(lines.items()):
+        if len(np.atleast_1d(x_values)) != len(np.atleast_1d(y_values)):
+            raise ValueError(
+                f"The line {name!r} has {len(np.atleast_1d(x_values))} x values and "
+                f"{len(np.atleast_1d(y_values))} y values; pass as many of one as of the other."
+            )
+        points = np.atleast_1d(x_values), np.atleast_1d(y_values)
+        curves.append(_line(*points, x=xlabel, y=ylabel, label=name, number=number))
+    return _frame(
+        hv.Overlay(curves),
+        title=title,
+        xlabel=xlabel,
+        ylabel=ylabel,
+        ylim=ylim,
+        width=width,
+        height=height,
+        logx=logx,
+        logy=logy,
+        legend="right" if len(lines) > 4 else "best",
     )
 
 

@@ -40,7 +40,6 @@ from course_utils import profiles
 profile = profiles.start("01")
 
 # %%
-import holoviews as hv
 import keras
 import numpy as np
 import pandas as pd
@@ -152,20 +151,19 @@ print(f"contrast (std) of single images   : {image_std.min():.0f} to {image_std.
 
 
 # %%
-def share_of_values(channel, name):
+def share_of_values(channel):
     counts = np.bincount(data.x_train[..., channel].ravel(), minlength=256)
-    return hv.Curve((np.arange(256), counts / counts.sum() * 100), "value", "share", label=name)
+    return counts / counts.sum() * 100
 
 
-curves = []
-for channel, (name, color) in enumerate((("red", 1), ("green", 2), ("blue", 0))):
-    curve = share_of_values(channel, name).opts(color=dashboards.PALETTE[color], tools=["hover"])
-    curve.opts(line_dash=dashboards.DASHES[channel])
-    curves.append(curve.opts(color=dashboards.PALETTE[color], backend="matplotlib"))
-title = "How often each pixel value occurs"
-texts = {"title": title, "xlabel": "pixel value (0 to 255)", "ylabel": "share of values (%)"}
-histogram = hv.Overlay(curves).opts(width=800, height=320, show_grid=True, **texts)
-histogram.opts(fig_inches=(8, 3.5), aspect="auto", backend="matplotlib", **texts)
+# In this order the palette gives each channel a color near its own.
+channels = {"blue": 2, "red": 0, "green": 1}
+dashboards.line_plot(
+    {name: (np.arange(256), share_of_values(channel)) for name, channel in channels.items()},
+    title="How often each pixel value occurs",
+    xlabel="pixel value (0 to 255)",
+    ylabel="share of values (%)",
+)
 
 # %% [markdown]
 # Look at both ends: a spike at 255 (or 0) means over-exposed (or black) areas, whose detail is

@@ -43,7 +43,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import holoviews as hv
 import keras
 import numpy as np
 import pandas as pd
@@ -442,23 +441,11 @@ for kind, signed in (("size", False), ("with sign", True)):
 
 
 # %%
-def line_plot(lines, *, title, xlabel, ylabel):
-    """Draw named lines; each is a pair of x values and y values."""
-    curves = []
-    for number, (name, (x, y)) in enumerate(lines.items()):
-        look = {"color": dashboards.PALETTE[number]}
-        curve = hv.Curve((np.asarray(x), np.asarray(y)), xlabel, ylabel, label=name)
-        curves.append(curve.opts(backend="matplotlib", **look).opts(tools=["hover"], **look))
-    look = {"title": title, "show_grid": True}
-    overlay = hv.Overlay(curves).opts(width=800, height=340, legend_position="right", **look)
-    return overlay.opts(fig_inches=(8, 3.5), aspect="auto", backend="matplotlib", **look)
-
-
 lines = {}
 for kind, alike in falling.items():
     lines[kind] = list(alike), [values.mean() for values in alike.values()]
     lines[f"{kind}, two random nets"] = [0, weighted], [floor[kind].mean()] * 2
-line_plot(
+dashboards.line_plot(
     lines,
     title="Fresh weights from the top down: how alike do the maps stay?",
     xlabel="layers with fresh weights, counted from the output",
@@ -524,7 +511,7 @@ removal = {
     name: score_after_removal(net, images, y_pred[checked], maps, background.mean(axis=0))
     for name, maps in orders.items()
 }
-line_plot(
+dashboards.line_plot(
     {name: (np.multiply(fractions, 100), scores) for name, scores in removal.items()},
     title="Removing the favoring pixels first: how fast does the score fall?",
     xlabel="pixels removed (%)",

@@ -394,3 +394,23 @@ def test_bad_input_is_told_in_one_sentence(call, message):
     with pytest.raises(ValueError, match="^[^\n]+[.;][^\n]*$") as caught:
         call()
     assert message in str(caught.value)
+
+
+def test_line_plot_draws_each_line_with_hover_and_takes_names_of_axes():
+    lines = {"loss": ([1, 10, 100], [3.0, 2.0, 1.0]), "other": ([1, 2], [0.5, 0.25])}
+    plot = dashboards.line_plot(lines, title="Two lines", xlabel="step", ylabel="loss", logx=True)
+    drawn = [curve.array() for curve in plot]
+    assert drawn[0].tolist() == [[1, 3], [10, 2], [100, 1]]
+    assert drawn[1].tolist() == [[1, 0.5], [2, 0.25]]
+    figure = hv.render(plot, backend="bokeh")
+    assert figure.select(HoverTool)
+    assert type(figure.x_scale).__name__ == "LogScale"
+    hv.render(plot, backend="matplotlib")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"), [({}, "lines is empty"), ({"a": ([1, 2], [1])}, "2 x values and 1 y")]
+)
+def test_line_plot_refuses_nothing_and_uneven_lines(lines, message):
+    with pytest.raises(ValueError, match=message):
+        dashboards.line_plot(lines, title="t", xlabel="x", ylabel="y")

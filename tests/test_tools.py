@@ -22,7 +22,8 @@ HEADER = (ROOT / "notebooks" / "03_dropout.py").read_text(encoding="utf-8").spli
 def write_notebook(folder, *cells, name="02_small.py"):
     folder.mkdir(exist_ok=True)
     source = folder / name
-    text = HEADER + "# %% [markdown]\n# # A title\n\n" + "\n\n".join(f"# %%\n{textwrap.dedent(cell).strip()}" for cell in cells)
+    code = [f"# %%\n{textwrap.dedent(cell).strip()}" for cell in cells]
+    text = "\n\n".join([HEADER + "# %% [markdown]\n# # A title", *code])
     source.write_text(text + "\n", encoding="utf-8")
     return source
 
