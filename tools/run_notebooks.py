@@ -87,9 +87,6 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
     )
     print(f"{source.stem}: {len(code_cells)} cells …", end="", flush=True)
     with client.setup_kernel():
-        assert client.kc is not None
-        info = client.wait_for_reply(client.kc.kernel_info())
-        notebook.metadata["language_info"] = info["content"]["language_info"]
         for number, index in enumerate(code_cells, start=1):
             if sys.stdout.isatty():
                 passed = time.monotonic() - started
