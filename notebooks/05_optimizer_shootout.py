@@ -1,0 +1,939 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,slideshow,-all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# # 05 · Race seven optimizers fairly
+#
+# At the end of this notebook you will have raced seven optimizers from the same start, each at a
+# rate found for it, over several seeds, and you will know whether the winner won or was lucky.
+#
+# **What you'll learn**
+#
+# - what SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW and Lion each do with a gradient, and what
+#   their memory costs;
+# - what a fair comparison needs: equal weights, own rates, equal steps, validation data, seeds;
+# - to decide by computation whether a difference is larger than the spread between seeds;
+# - how the same four optimizers can be made to win in any order you like.
+#
+# **What you'll need:** notebook 02 (a CNN, training and validation) and notebook 04 (learning-rate
+# finder, cyclical and one-cycle schedules). The set-up line prints how long this one takes.
+#
+# The mistakes come from an older write-up, called S1, that trained one CNN on CIFAR-10 and at its
+# end compared four optimizers. You do not need it.
+
+# %%
+from course_utils import profiles
+
+profile = profiles.start("05")
+
+# %%
+from typing import NamedTuple
+
+import holoviews as hv
+import keras
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown, display
+from keras import layers, optimizers
+from scipy import stats
+
+from course_utils import augmentation, callbacks, dashboards, datasets, training
+
+dashboards.extension()
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## How large is this run?
+#
+# The network is S1's. Seven optimizers times several *seeds* (numbers that fix every random draw of
+# a run) are many trainings, so outside the full profile each layer gets fewer filters: `width` is
+# the number in the first one, 32 in S1. The smoke profile only checks that everything runs: its
+# accuracies are noise.
+
+# %%
+width = profile.pick(smoke=4, quick=8, full=32)
+train_images = profile.pick(smoke=600, quick=3000, full=50_000)  # validation images included
+test_images = profile.pick(smoke=300, quick=1000, full=10_000)
+validation_fraction = profile.pick(smoke=0.5, quick=1 / 3, full=0.1)
+batch_size = profile.pick(smoke=50, quick=100, full=250)
+epochs = profile.pick(smoke=2, quick=4, full=3)
+seeds = range(profile.pick(smoke=2, quick=3, full=3))
+finder_steps = profile.pick(smoke=20, quick=60, full=100)
+relay_epochs = profile.pick(smoke=1, quick=2, full=1)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What does an optimizer do with a gradient?
+#
+# The *gradient* $g$ says for each weight in which direction the loss rises and how steeply. An
+# *optimizer* turns it into a step, scaled by the learning rate $\eta$. All of those below keep some
+# memory of earlier gradients, in arrays as large as the weights (*slots*).
+#
+# - **SGD with momentum**: the step is a running sum of gradients, $v \leftarrow 0.9\,v - \eta g$,
+#   $w \leftarrow w + v$ (Robbins and Monro 1951; momentum: Polyak 1964).
+# - **RMSprop**: divide $g$ by the root of a running mean of $g^2$, so that steep and flat
+#   directions take equal steps (Hinton 2012, a lecture).
+# - **Adagrad**: divide $g$ by the root of the *sum* of all past $g^2$, so that steps only get
+#   smaller (Duchi, Hazan and Singer 2011).
+# - **Adadelta**: RMSprop times the running size of its own past steps, which was meant to replace
+#   the rate (Zeiler 2012).
+# - **Adam**: RMSprop applied to a running mean of $g$ (momentum), with both means corrected for
+#   their start at 0 (Kingma and Ba 2014).
+# - **AdamW**: Adam that also shrinks each weight a little, outside the division: decoupled weight
+#   decay (Loshchilov and Hutter 2017).
+# - **Lion**: only the *sign* of a mixture of $g$ and its running mean, so that each weight moves by
+#   exactly $\eta$ (Chen et al. 2023).
+#
+# These functions are the whole setting: everything else stays at the Keras defaults.
+
+# %%
+OPTIMIZERS = {
+    "SGD": lambda: optimizers.SGD(momentum=0.9),
+    "RMSprop": lambda: optimizers.RMSprop(),
+    "Adagrad": lambda: optimizers.Adagrad(),
+    "Adadelta": lambda: optimizers.Adadelta(),
+    "Adam": lambda: optimizers.Adam(),
+    "AdamW": lambda: optimizers.AdamW(),
+    "Lion": lambda: optimizers.Lion(),
+}
+
+# %% [markdown]
+# **Before you run this:** one weight gets a gradient of 100, of 1 and of 0.01, and all optimizers
+# have the rate 0.01. Whose first step depends on the size of the gradient?
+
+
+# %%
+def first_step(make_optimizer, gradient, rate=0.01):
+    """Return how far the first step moves one weight."""
+    optimizer, weight = make_optimizer(), keras.Variable(0.0)
+    optimizer.learning_rate = rate
+    optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
+    return -float(weight)
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+rows = {
+    name: {f"gradient {g:g}": f"{first_step(make, g):.2g}" for g in (100.0, 1.0, 0.01)}
+    for name, make in OPTIMIZERS.items()
+}
+print(pd.DataFrame(rows).T.to_string())
+
+# %% [markdown]
+# Read along a row: SGD's step is proportional to the gradient; the others (Adagrad for large
+# gradients) take a step of nearly the same size whatever the gradient is. Read down a column: at
+# *one* rate the steps differ by orders of magnitude, Adadelta's most of all. So a rate means
+# something else to each optimizer, and a race in which all share one rate is decided by its choice.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What does its memory cost?
+#
+# **Prediction:** Adam is the usual choice. How many bytes does it keep for each weight of 4 bytes?
+#
+# S1's network is built at its full width, and the optimizer's own variables are counted.
+# Muon (Jordan et al. 2024) is in the table as another recent candidate.
+
+
+# %%
+def build_model(width, *, seed):
+    """Return S1's network; width is the number of filters of its first layer (32 in S1)."""
+    training.seed_everything(seed)
+    stack = [keras.Input((32, 32, 3))]
+    for filters in (width, 2 * width):
+        for _ in range(2):
+            stack += [layers.Conv2D(filters, 3, padding="same"), layers.ReLU()]
+        stack += [layers.MaxPooling2D(), layers.Dropout(0.25)]
+    stack += [layers.Flatten(), layers.Dense(16 * width), layers.ReLU(), layers.Dropout(0.5)]
+    return keras.Sequential([*stack, layers.Dense(10, activation="softmax", name="scores")])
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+s1_model = build_model(32, seed=0)
+print(f"{s1_model.count_params():,} parameters of 4 bytes")
+candidates = OPTIMIZERS | {"Muon": lambda: optimizers.Muon(exclude_layers=["scores"])}
+slot_bytes = {}
+for name, make in candidates.items():
+    optimizer = make()
+    optimizer.build(s1_model.trainable_variables)
+    slots = [v for v in optimizer.variables if v.shape]  # the step counter and the rate are scalars
+    total = sum(4 * int(np.prod(slot.shape)) for slot in slots)
+    slot_bytes[name] = total / s1_model.count_params()
+    print(f"{name:9}{slot_bytes[name]:4.1f} bytes a parameter, {total / 2**20:5.1f} MiB")
+
+# %% [markdown]
+# One slot costs as much as the weights again, two slots twice that. For a network of this size no
+# computer notices; for a model that barely fits into memory it decides, and is one reason why Lion,
+# which gets by with one slot, was made.
+#
+# Why Lion and not Muon as the seventh? Muon rotates the gradient of a whole *matrix*; the version
+# in Keras does so for two-dimensional kernels only. The next cell lists who gets which treatment.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+for weight in s1_model.trainable_variables:
+    if weight.name == "kernel":
+        is_muon = len(weight.shape) == 2 and "scores" not in weight.path
+        print(f"{weight.shape!s:18} {'Muon' if is_muon else 'AdamW'}")
+
+# %% [markdown]
+# All convolutions would be trained by AdamW, which is in the race already, so "Muon" would be
+# mostly its rival; Lion treats every weight its own way. (An exercise lets Muon run after all.)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Do all start from the same line?
+#
+# The data: a split without repetition, normalized by channel, with horizontal flips, as in the
+# notebooks before. The order of the batches and the flips depend on the seed only, so with the same
+# seed every optimizer sees the same images in the same order.
+
+# %%
+data = datasets.load_cifar10(train_images=train_images, test_images=test_images)
+split = datasets.train_validation_split(
+    data.x_train, data.y_train, validation_fraction=validation_fraction, seed=0
+)
+normalize = augmentation.fit_per_channel(split.x_train)
+assert datasets.shared_images(split.x_train, split.x_validation) == 0, "the split leaks"
+
+
+# %%
+def train_batches(seed):
+    """Return the training batches in the order of this seed."""
+    return augmentation.Batches(
+        split.x_train,
+        split.y_train,
+        batch_size=batch_size,
+        normalize=normalize,
+        transforms=[augmentation.flip()],
+        shuffle=True,
+        seed=seed,
+    )
+
+
+validation = augmentation.Batches(
+    split.x_validation, split.y_validation, batch_size=500, normalize=normalize
+)
+steps_per_epoch = len(train_batches(0))
+steps = epochs * steps_per_epoch
+print(f"{len(split.x_train):,} training and {len(split.x_validation):,} validation images;")
+print(f"{epochs} epochs of {steps_per_epoch} steps (batches) are {steps} steps for each run")
+
+# %% [markdown]
+# Each optimizer gets a network of its own, compiled once. Before each run, everything that training
+# changes is put back: the weights and the state of dropout to those of the seed, the optimizer's
+# memory to empty. These three are copied as arrays now.
+
+
+# %%
+def copy_values(variables):
+    """Return the values as arrays of their own."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def put_back(variables, values):
+    """Give the variables these values."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+# %%
+def compile_racer(make_optimizer):
+    """Return a network of its own for one optimizer."""
+    model = build_model(width, seed=0)
+    model.compile(make_optimizer(), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)  # creates the slots
+    return model
+
+
+racers = {name: compile_racer(make) for name, make in OPTIMIZERS.items()}
+empty_memory = {name: copy_values(racer.optimizer.variables) for name, racer in racers.items()}
+start_values = {seed: copy_values(build_model(width, seed=seed).variables) for seed in seeds}
+
+
+# %% [markdown]
+# A *checksum* is a short text computed from all weights: equal weights give equal checksums, and a
+# single changed weight gives another one. Each column must hold one text only, and the columns must
+# differ.
+
+
+# %%
+def go_to_start(name, seed):
+    """Put weights, dropout state and optimizer memory of a racer back to the start."""
+    put_back(racers[name].variables, start_values[seed])
+    put_back(racers[name].optimizer.variables, empty_memory[name])
+
+
+def checksum(model):
+    """Return eight digits that stand for all weights."""
+    weights = np.concatenate([weight.ravel() for weight in model.get_weights()])
+    return datasets.array_checksum(weights)[:8]
+
+
+# %%
+start_line = pd.DataFrame(index=list(racers), columns=[f"seed {seed}" for seed in seeds])
+for name, racer in racers.items():
+    for seed in seeds:
+        go_to_start(name, seed)
+        start_line.loc[name, f"seed {seed}"] = checksum(racer)
+assert (start_line.nunique() == 1).all(), "some optimizers start from other weights"
+start_line
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Which rate suits whom?
+#
+# The finder of notebook 04 trains for some batches while the rate rises from tiny to huge, watches
+# the loss, and puts everything back. All seven get the same batches and the same range.
+#
+# The rule is blind and the same for all: smooth the losses, take the rate where they are *lowest*
+# (beyond it the loss grows: too large), and divide by a safety factor.
+
+# %%
+finder = callbacks.LearningRateFinder(1e-4, 10, steps=finder_steps)
+safety = 3
+window = max(3, finder_steps // 5)
+
+
+def smoothed_test(test):
+    """Return the losses of a test, averaged over a centered window."""
+    return dashboards.smooth(test.losses, window)
+
+
+def rate_from(test):
+    """Return a share of the rate at which the smoothed loss was lowest."""
+    judged = smoothed_test(test)[window // 2 :]  # the first few are not averaged enough
+    return float(test.rates[window // 2 + judged.argmin()] / safety)
+
+
+# %%
+progress = display(Markdown("starting …"), display_id=True)
+tests = {}
+for name, racer in racers.items():
+    progress.update(Markdown(f"range test of {name}, {len(tests) + 1} of {len(racers)}"))
+    go_to_start(name, seeds[0])
+    tests[name] = finder.run(racer, train_batches(seeds[0]))
+progress.update(Markdown(f"{len(tests)} range tests done"))
+found_rate = {name: rate_from(test) for name, test in tests.items()}
+
+
+# %%
+def draw(lines, *, title, x, y, size=(860, 360), **options):
+    """Draw named lines (x values, y values), one color each, for both plotting backends."""
+    horizontal, vertical = hv.Dimension("x", label=x), hv.Dimension("y", label=y)
+    curves = []
+    for number, (name, points) in enumerate(lines.items()):
+        color = dashboards.PALETTE[number % 8]
+        curve = hv.Curve(points, horizontal, vertical, label=name)
+        curve = curve.opts(color=color, tools=["hover"], line_width=2, backend="bokeh")
+        curves.append(curve.opts(color=color, backend="matplotlib"))
+    common = {"title": title, "show_grid": True, "legend_position": "right"} | options
+    width, height = size
+    overlay = hv.Overlay(curves).opts(**common, width=width, height=height, backend="bokeh")
+    shape = {"fig_inches": (width / 80, height / 80), "aspect": "auto"}
+    return overlay.opts(**common, **shape, backend="matplotlib")
+
+
+# %% slideshow={"slide_type": "slide"}
+valleys = {name: (test.rates, smoothed_test(test)) for name, test in tests.items()}
+lowest = min(losses.min() for _, losses in valleys.values())
+draw(
+    valleys,
+    title="Where is each optimizer's valley?",
+    x="learning rate",
+    y="smoothed loss of the batch",
+    logx=True,
+    ylim=(lowest - 0.05, np.log(10) + 0.5),
+)
+
+# %% [markdown]
+# Follow each curve from the left: flat (steps too small to matter), a dip, then a climb or a
+# plateau near 2.3, the loss of a network that guesses among ten classes. Mark where each one dips,
+# and how many decades lie between the first and the last. In a short test the dips are shallow, so
+# a found rate is good to a factor of two or three, no better.
+
+# %%
+rates = pd.DataFrame({"found": found_rate})
+rates["Keras default"] = [float(make().learning_rate) for make in OPTIMIZERS.values()]
+rates["found / default"] = rates["found"] / rates["Keras default"]
+rates.map(lambda value: f"{value:.2g}")
+
+# %% [markdown]
+# If the defaults were equally good for all, the last column would hold nearly equal numbers; look
+# how far it ranges (M1.12). Adadelta has a history: its paper has no rate, which means 1; Keras 2
+# used that, and Keras 3 has 0.001. You'll see the cost further down.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Who wins the race?
+#
+# One function runs one race: to the start line, then one cycle (a climb to the found rate, then a
+# descent to almost nothing), the same shape and number of steps for all. The finder needs a plain
+# rate, so the schedule's values are set from outside by a small callback, and no network has to be
+# compiled twice.
+
+
+# %%
+class FollowRates(keras.callbacks.Callback):
+    """Give the optimizer, at each step, its rate from a list."""
+
+    def __init__(self, rates):
+        super().__init__()
+        self.rates = [float(rate) for rate in rates]
+
+    def on_train_batch_begin(self, batch, logs=None):
+        """Set the rate of the coming step."""
+        self.model.optimizer.learning_rate = self.rates[int(self.model.optimizer.iterations)]
+
+
+class Result(NamedTuple):
+    """What one run leaves: epochs, single batches, final weights."""
+
+    run: training.Run
+    batches: callbacks.BatchHistory
+    weights: list
+
+
+# %%
+def build_and_train(name, seed, rates, *, weights=None):
+    """Train one racer from its start (or from given weights), one step for each rate."""
+    go_to_start(name, seed)
+    if weights is not None:
+        racers[name].set_weights(weights)
+    record = callbacks.BatchHistory()
+    run = training.fit(
+        racers[name],
+        train_batches(seed),
+        name=f"05_{name}",
+        epochs=len(rates) // steps_per_epoch,
+        validation=validation,
+        callbacks=[FollowRates(rates), record],
+        seed=seed,
+        progress=False,
+    )
+    return Result(run, record, racers[name].get_weights())
+
+
+# %% [markdown]
+# **Before you run this:** write down your first, second and last place.
+
+
+# %%
+def one_cycle(peak):
+    """Return the rate of each step of a race."""
+    return callbacks.OneCycle(peak, total_steps=steps).values(steps)
+
+
+progress = display(Markdown("starting …"), display_id=True)
+race = {name: [] for name in racers}
+for name in racers:
+    for seed in seeds:
+        progress.update(Markdown(f"{name}, seed {seed + 1} of {len(seeds)}"))
+        race[name].append(build_and_train(name, seed, one_cycle(found_rate[name])))
+progress.update(Markdown(f"{len(racers) * len(seeds)} races done"))
+
+# %% slideshow={"slide_type": "slide"}
+dashboards.compare_runs(
+    {name: [result.run.history for result in results] for name, results in race.items()},
+    metric="val_accuracy",
+    title="Seven optimizers from equal weights, each at its own rate",
+)
+
+# %% [markdown]
+# A line is the mean over the seeds, a band reaches from the worst to the best seed. Look at the
+# right edge: lines whose bands overlap there cannot be told apart by this experiment.
+#
+# The same in numbers; "spread" is the standard deviation between seeds, in points of accuracy.
+
+
+# %%
+def last(name, metric):
+    """Return the last value of a metric for each seed."""
+    return np.array([result.run.history[metric][-1] for result in race[name]])
+
+
+table = pd.DataFrame(
+    {
+        name: {
+            "rate found": f"{found_rate[name]:.2g}",
+            "validation accuracy": f"{last(name, 'val_accuracy').mean():.3f}",
+            "spread (points)": f"{100 * last(name, 'val_accuracy').std(ddof=1):.1f}",
+            "training loss": f"{last(name, 'loss').mean():.3f}",
+            "seconds per epoch": f"{min(r.run.seconds for r in race[name]) / epochs:.2f}",
+        }
+        for name in race
+    }
+).T
+table.sort_values("validation accuracy", ascending=False)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Won, or lucky?
+#
+# With the same seed all optimizers share start, batches and dropout, so compare seed by seed: what
+# differs between seeds cancels. (The noise of S5's models was larger than their differences, too;
+# notebook 06 meets it.) First, who would have won if you had run one seed only?
+
+# %%
+accuracy = pd.DataFrame(
+    {name: last(name, "val_accuracy") for name in race}, index=[f"seed {s}" for s in seeds]
+)
+ranks = accuracy.rank(axis=1, ascending=False, method="min").astype(int).T
+winners = [accuracy.loc[row].idxmax() for row in accuracy.index]
+print("Winner of each seed:", ", ".join(winners))
+moved = (ranks.max(axis=1) - ranks.min(axis=1)).max()
+print(f"The largest change of place between two seeds: {moved}")
+ranks
+
+# %% [markdown]
+# The winner by mean is compared with each rival by its *paired difference*: its mean over the
+# seeds, and the 95 % interval of Student's t (which is wide for so few seeds, as it should be).
+# Only where the interval lies above 0 is the lead larger than the spread.
+
+# %%
+winner = accuracy.mean().idxmax()
+t_value = stats.t.ppf(0.975, len(seeds) - 1)
+verdicts = {}
+for rival in accuracy.columns.drop(winner):
+    difference = 100 * (accuracy[winner] - accuracy[rival])
+    half = t_value * difference.std(ddof=1) / np.sqrt(len(seeds))
+    low, high = difference.mean() - half, difference.mean() + half
+    verdicts[rival] = {
+        "lead in points": f"{difference.mean():.1f}",
+        "95 % interval": f"{low:.1f} to {high:.1f}",
+        "larger than the spread": "yes" if low > 0 else "no",
+    }
+verdicts = pd.DataFrame(verdicts).T
+verdicts
+
+# %%
+beaten = verdicts.index[verdicts["larger than the spread"] == "yes"]
+level = verdicts.index.drop(beaten)
+print(f"{winner} has the best mean over {len(seeds)} seeds.")
+print(f"Beaten by more than the spread: {', '.join(beaten) or 'nobody'}.")
+print(f"Not told apart from it by this race: {', '.join(level) or 'nobody'}.")
+
+# %% [markdown]
+# This is the answer, and it is a smaller one than a ranking: a winner's *group*, for this network,
+# this number of steps and this rule for the rate. Two grains of salt: a rival that does well with
+# one seed and collapses with another has so wide an interval that even a large lead gets a "no";
+# and six comparisons at once are six chances for a lucky "yes".
+#
+# In the smoke and quick profiles runs are short, so the race says who starts fast; the full profile
+# trains the real network on all images.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Was the finder fair to those behind?
+#
+# The spread between seeds says nothing about the rate, which was found only once and roughly. So
+# check the two verdicts that matter most: the last of all, and the closest rival that was beaten,
+# run again at a third and at three times their rates (in the smoke profile, at three times only).
+
+# %%
+loser, seed = accuracy.mean().idxmin(), seeds[0]
+closest = accuracy[beaten].mean().idxmax() if len(beaten) else loser
+print(f"Seed {seed}; the winner {winner} has {accuracy[winner].iloc[0]:.3f}.")
+for name in dict.fromkeys([closest, loser]):
+    print(f"{name} at rate {found_rate[name]:.2g} (found): {accuracy[name].iloc[0]:.3f}")
+    for factor in profile.pick(smoke=(3,), quick=(1 / 3, 3), full=(1 / 3, 3)):
+        again = build_and_train(name, seed, one_cycle(factor * found_rate[name]))
+        score = again.run.history["val_accuracy"][-1]
+        place = 1 + (accuracy.iloc[0].drop(name) > score).sum()
+        print(f"{name} at rate {factor * found_rate[name]:.2g}: {score:.3f}, place {place}")
+
+# %% [markdown]
+# Where another rate carries a racer forward by more than the seeds spread, it was the rate that
+# lost and not the optimizer, and the verdict above falls. A published ranking that hangs on a
+# factor of three in the rate tells you about its author's rates.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What do single batches show?
+#
+# S1 judged by the *training* accuracy of single batches, smoothed. Here is that view of your race,
+# with a centered average, for the first seed. The x axis counts steps, and says so.
+
+# %% slideshow={"slide_type": "slide"}
+smoothing = max(3, min(20, steps // 5))
+first_runs = {name: results[0].batches for name, results in race.items()}
+accuracy_lines = {
+    name: (np.arange(steps), dashboards.smooth(record.accuracy, smoothing))
+    for name, record in first_runs.items()
+}
+draw(
+    accuracy_lines,
+    title=f"Training accuracy of single batches, mean of {smoothing} steps",
+    x="step",
+    y="accuracy of the batch",
+)
+
+# %%
+draw(
+    {
+        name: (np.arange(steps), dashboards.smooth(record.loss, smoothing))
+        for name, record in first_runs.items()
+    },
+    title=f"Training loss of single batches, mean of {smoothing} steps",
+    x="step",
+    y="loss of the batch",
+)
+
+# %% [markdown]
+# Where curves wiggle together, it is because all see the same batches: an easy one is easy for all.
+# Dropout is on here and the network changes while you watch, so these are not the accuracies of the
+# finished network, and they say nothing about images it has not seen (M1.12). Does that matter?
+
+# %%
+by_training = pd.Series({name: np.mean(r.accuracy[-smoothing:]) for name, r in first_runs.items()})
+by_validation = accuracy.iloc[0]
+print(f"Seed {seeds[0]}: {by_training.idxmax()} wins on training batches,")
+print(f"{' ' * 8}{by_validation.idxmax()} wins on validation images;")
+places = pd.DataFrame({"training": by_training, "validation": by_validation}).rank(ascending=False)
+changed = (places["training"] != places["validation"]).sum()
+gap = 100 * (by_validation - by_training)
+print(f"{changed} of {len(places)} change places; the two accuracies differ by")
+print(f"{gap.min():+.1f} to {gap.max():+.1f} points (validation minus training).")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What goes wrong: one object, many names (M1.3, M1.4)
+#
+# S1 stored "four models" under four names and trained each with its own optimizer. Here that is
+# done again, with the smallest possible network so that it takes a moment.
+#
+# **Before you run this:** `b = a` for a model. How many models are there?
+
+
+# %%
+def build_small_model():
+    """Return a single layer on flattened images."""
+    training.seed_everything(0)
+    return keras.Sequential(
+        [keras.Input((32, 32, 3)), layers.Flatten(), layers.Dense(10, activation="softmax")]
+    )
+
+
+RELAY = ("RMSprop", "Adagrad", "Adadelta", "Adam")  # S1's order
+model = build_small_model()
+named = {name: model for name in RELAY}  # what S1 did: four names
+print("one object:", named["RMSprop"] is named["Adam"])
+del model, named["RMSprop"]  # removes two names; the object lives on under the others
+print("names left:", ", ".join(named), "| one object:", named["Adagrad"] is named["Adam"])
+
+# %% [markdown]
+# An assignment gives an object one more name. So the loop below trains *one* network four times
+# over. Watch the checksums: each optimizer starts from the weights that the one before left.
+
+# %%
+named = dict.fromkeys(RELAY, build_small_model())  # four names again
+small_batches = train_batches(0)
+legs = {}
+for name in RELAY:
+    before, small_batches.epoch = checksum(named[name]), 0
+    named[name].compile(name.lower(), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    counter = int(named[name].optimizer.iterations)
+    named[name].fit(small_batches, epochs=1, shuffle=False, verbose=0)
+    legs[name] = {
+        "weights before": before,
+        "steps in optimizer at start": counter,
+        "weights after": checksum(named[name]),
+    }
+pd.DataFrame(legs).T
+
+# %% [markdown]
+# Compiling again empties the optimizer (its step counter begins at 0 each time) but leaves the
+# weights alone: "after" in one row is "before" in the next. S1 then saved the model named after
+# Adagrad (M1.4). What is in that file?
+
+# %%
+path = training.save_model(named["Adagrad"], training.artifacts_folder() / "05_adagrad.keras")
+saved = checksum(training.load_model(path))
+for name in ("Adagrad", "Adam"):
+    same = "equal to" if saved == legs[name]["weights after"] else "different from"
+    print(f"The file named after Adagrad is {same} the weights after {name}'s training")
+assert saved == legs["Adam"]["weights after"], "the file should hold the last training"
+
+# %% [markdown]
+# The file holds the state after Adam, the last in the loop, and its scores were published as
+# Adagrad's. To get four models you need four objects; and `clone_model` alone is not enough,
+# because it copies the architecture and draws *new* weights:
+
+# %%
+training.seed_everything(1)
+model = named["Adam"]
+clone = keras.models.clone_model(model)
+print("clone:                    ", checksum(clone), "another object:", clone is not model)
+clone.set_weights(model.get_weights())
+print("clone with copied weights:", checksum(clone))
+print("original:                 ", checksum(model))
+assert checksum(clone) == checksum(model), "set_weights copies all weights"
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What does the relay cost? (M1.3)
+#
+# Now with the CNN. S1 went on from a trained network (the winner's, here) with the same rates for
+# everybody: cycles between 0.0005 and 0.008. Four optimizers run as a relay (each goes on from the
+# last), then as a relay in reverse order, then each from its own copy of the trained weights.
+
+# %%
+trained = race[winner][0].weights
+relay_steps = relay_epochs * steps_per_epoch
+
+
+def cycle_rates(low, high, *, cycles, steps):
+    """Return the rates of a triangular schedule with so many cycles, whole or broken."""
+    fine = callbacks.CyclicLR(low, high, step_size=1000).values(1 + round(2000 * cycles))
+    return fine[np.linspace(0, len(fine) - 1, steps).astype(int)]
+
+
+s1_rates = cycle_rates(0.0005, 0.008, cycles=3.75, steps=relay_steps)
+
+
+# %%
+def relay(order, *, hand_on):
+    """Train one after the other; hand the weights on, or give each a copy of the same ones."""
+    weights, results = trained, {}
+    for name in order:
+        results[name] = build_and_train(name, seeds[0], s1_rates, weights=weights)
+        weights = results[name].weights if hand_on else trained
+    return results
+
+
+# %%
+forward = relay(RELAY, hand_on=True)
+backward = relay(RELAY[::-1], hand_on=True)
+separate = relay(RELAY, hand_on=False)
+
+# %%
+studies = {"relay": forward, "relay, reversed": backward, "equal start": separate}
+scores = pd.DataFrame(
+    {
+        study: {name: results[name].run.history["val_accuracy"][-1] for name in RELAY}
+        for study, results in studies.items()
+    }
+)
+print(f"Before, trained by {winner}: {accuracy[winner].iloc[0]:.3f}")
+for study in scores:
+    print(f"{study:16} first place: {scores[study].idxmax()}")
+moved = 100 * (scores["relay"] - scores["relay, reversed"]).abs()
+print(f"Reversing the order moves {moved.idxmax()} by {moved.max():.1f} points.")
+scores.round(3)
+
+# %% [markdown]
+# Compare the first two columns: same optimizers, same rates, same images, only the order differs,
+# and the scores move. A relay measures an optimizer's *place in the line*. In the third column all
+# start from the same copy, but still at S1's shared rates (M1.12). Does that change the ranking?
+
+# %%
+inside = [name for name in RELAY if 0.0005 <= found_rate[name] <= 0.008]
+own_rates = accuracy.iloc[0][list(RELAY)]
+print(f"Found rate in S1's range:    {', '.join(inside) or 'none'}")
+print(f"Equal start, S1's rates:    {' > '.join(scores['equal start'].sort_values().index[::-1])}")
+print(f"Equal start, own rates:     {' > '.join(own_rates.sort_values().index[::-1])}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## How do axes hide a relay? (M1.16)
+#
+# S1 drew the four curves of its relay over one another, all beginning at 0, with the x axis labeled
+# "Epoch" although it counted steps. The same points, drawn twice: as S1 drew them, and where they
+# belong, one after the other, with *epochs = steps / steps per epoch*.
+
+# %%
+relay_window = max(3, relay_steps // 5)
+curves = {n: dashboards.smooth(r.batches.accuracy, relay_window) for n, r in forward.items()}
+draw(
+    {name: (np.arange(relay_steps), values) for name, values in curves.items()},
+    title="As drawn in S1: a race that never was",
+    x="“Epoch” (in truth: steps)",
+    y="accuracy of the batch",
+    size=(700, 280),
+)
+
+# %% slideshow={"slide_type": "slide"}
+draw(
+    {
+        name: ((np.arange(relay_steps) + place * relay_steps) / steps_per_epoch, values)
+        for place, (name, values) in enumerate(curves.items())
+    },
+    title="What happened: one network, trained four times over",
+    x="epochs of the one network (steps / steps per epoch)",
+    y="accuracy of the batch",
+    size=(700, 280),
+)
+
+# %%
+print(f"S1's axis ends at “epoch” {relay_steps}; each leg had {relay_epochs} epoch(s), and the")
+print(f"last optimizer trained a network {(len(RELAY) - 1) * relay_epochs} relay epoch(s) older.")
+
+# %% [markdown]
+# The first picture asks you to read who learns fastest. In the second, each line begins with the
+# weights that the line before it ended with. Two pictures of the same numbers: the axis makes the
+# claim.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What do a default rate and a wrong end cost? (M1.12)
+#
+# Two more of the unfair conditions, each with a price. First, Adadelta at the default of Keras 3,
+# at that of its paper and Keras 2, and at the found one, all in the same one-cycle race:
+
+# %%
+adadelta = {f"found {found_rate['Adadelta']:.2g}": race["Adadelta"][0]}
+for label, rate in (("Keras 3: 0.001", 0.001), ("Keras 2 and paper: 1", 1.0)):
+    adadelta[label] = build_and_train("Adadelta", seeds[0], one_cycle(rate))
+for label, result in adadelta.items():
+    print(f"Adadelta, {label:22} {result.run.history['val_accuracy'][-1]:.3f}")
+print(f"guessing among {len(data.class_names)} classes{1 / len(data.class_names):18.3f}")
+
+# %% [markdown]
+# Where the line of Keras 3 is near guessing and the others are not, an old recipe that says
+# "Adadelta with its defaults" fails today because a default changed, and not because of the
+# optimizer.
+#
+# Second, S1's cycles ended half-way up a slope (3.75 cycles), where the rate is high and the
+# weights jump about. Adam, the same number of steps and the same bounds, ending in mid-slope or at
+# the bottom:
+
+# %%
+peak = found_rate["Adam"]
+for cycles in (3.75, 4):
+    cycled = cycle_rates(peak / 10, peak, cycles=cycles, steps=steps)
+    ended = build_and_train("Adam", seeds[0], cycled).run.history["val_accuracy"][-1]
+    print(f"{cycles:4} cycles, last rate {cycled[-1]:.2g}: validation accuracy {ended:.3f}")
+print(f"spread of Adam between seeds: {accuracy['Adam'].std(ddof=1):.3f}")
+
+# %% [markdown]
+# Compare the difference of the two lines with the spread: where it is smaller, one seed cannot
+# tell. But where two optimizers are stopped at different heights of their cycles, part of any
+# difference between them is the height.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What does choosing on the test set cost? (M1.13)
+#
+# S1 looked at the test set three times on its way. You have as many candidates as races; choose the
+# best of them on one part of the images and score it on the others. The real test set stays closed:
+# some validation images, drawn at random many times, play "test set".
+
+# %%
+judge = build_model(width, seed=0)  # one network that takes the weights of each candidate
+hits = []
+for result in (result for results in race.values() for result in results):
+    judge.set_weights(result.weights)
+    predicted = training.predict(judge, split.x_validation, normalize).argmax(axis=1)
+    hits.append(predicted == split.y_validation)
+hits = np.array(hits)  # one row a candidate, one column an image
+
+# %%
+generator = np.random.default_rng(0)
+
+
+def flattery(count, cuts=500):
+    """Return by how many points the best on `count` images is better there than on the others."""
+    leads = []
+    for _ in range(cuts):
+        order = generator.permutation(hits.shape[1])
+        seen, others = hits[:, order[:count]].mean(axis=1), hits[:, order[count:]].mean(axis=1)
+        leads.append(100 * (seen.max() - others[seen.argmax()]))
+    return np.mean(leads)
+
+
+for count in (hits.shape[1] // 20, hits.shape[1] // 5, hits.shape[1] // 2):
+    print(f"Best of {len(hits)} on {count:5,} images: {flattery(count):+5.1f} points on average")
+
+# %% [markdown]
+# Each line says how much higher the chosen candidate scores on the images that chose it than on
+# those that did not: the price of using one set to choose and to report. The best of many is best
+# partly by luck with those very images, and the fewer they are, the more luck. So the validation
+# set chooses, and its score for the chosen one is not the one to publish.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What is the result? (the test set, opened once)
+#
+# The winner was chosen on validation images. Its networks, one for each seed, now meet the test
+# images, for the first and only time.
+
+# %% tags=["test-set"]
+test = augmentation.Batches(data.x_test, data.y_test, batch_size=500, normalize=normalize)
+test_scores = []
+for result in race[winner]:
+    racers[winner].set_weights(result.weights)
+    test_scores.append(training.evaluate(racers[winner], test)["accuracy"])
+    correct = round(test_scores[-1] * len(data.y_test))
+    low, high = training.accuracy_interval(correct, len(data.y_test))
+    print(f"{winner}: {test_scores[-1]:.3f} (95 % interval {low:.3f} to {high:.3f})")
+
+# %%
+final = training.reported("S1")["final"]
+gap = 100 * (accuracy[winner].mean() - np.mean(test_scores))
+s1_gap = 100 * (final["validation_accuracy"] - final["test_accuracy"])
+print(f"{winner}: validation {accuracy[winner].mean():.3f}, test {np.mean(test_scores):.3f}:")
+print(f"validation is {gap:+.1f} points from test, after {epochs} epochs")
+print(
+    f"S1's “Adagrad” reported {final['validation_accuracy']:.3f} and {final['test_accuracy']:.3f}:"
+)
+print(f"{s1_gap:+.1f} points, after {final['epochs']} epochs in all")
+
+# %% [markdown]
+# Your gap is what choosing the best and the chance of the draw leave (in small profiles the
+# intervals are wide). S1 put its own down to overfitting; its split, in which most validation
+# images had a twin among the training images (notebook 01), is enough to explain it.
+#
+# The winner is saved under its own name, with its history, and checked after loading.
+
+# %%
+folder = training.artifacts_folder()
+racers[winner].set_weights(race[winner][0].weights)
+path = training.save_model(racers[winner], folder / f"05_winner_{winner.lower()}.keras")
+training.save_history(race[winner][0].run.history, path.with_suffix(".json"))
+assert checksum(training.load_model(path)) == checksum(racers[winner]), "another model was saved"
+print(f"{path.name}: the loaded weights equal those of the race")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Take-aways
+
+# %%
+spread = 100 * accuracy.std(ddof=1).mean()
+lead = 100 * accuracy.mean().sort_values().diff().iloc[-1]
+ratio = max(found_rate.values()) / min(found_rate.values())
+print(f"The found rates differ by a factor of {ratio:,.0f}: one rate for all cannot be fair.")
+print(f"{winner} leads the second by {lead:.1f} points; seeds spread by {spread:.1f} on average.")
+print(
+    f"Level with the winner, as far as {len(seeds)} seeds can tell: {', '.join(level) or 'none'}."
+)
+lion, adam = slot_bytes["Lion"], slot_bytes["Adam"]
+print(f"Memory for each parameter: {lion:.0f} bytes with Lion, {adam:.0f} with Adam.")
+
+# %% [markdown]
+# - A fair race has equal copied weights, equal batches, equal steps, a rate found for each, and a
+#   judge that took no part: validation images. Show the checksums.
+# - One seed crowns a winner by chance. Compare seed by seed and ask whether the lead exceeds the
+#   spread.
+# - `b = a` copies no model, `clone_model` copies no weights, and compiling again resets the
+#   optimizer only.
+# - Default rates are conventions, not recommendations; they differ between versions.
+#
+# ## Exercises
+#
+# 1. Enter Muon as an eighth racer (`optimizers.Muon(exclude_layers=["scores"])`): find its rate,
+#    race it, and compare its seconds per epoch with Adam's. Is it worth its time?
+# 2. How many seeds would you need to tell the first two apart? Use the standard deviation of their
+#    paired differences, and the fact that the interval shrinks with the root of the number of
+#    seeds.
+# 3. Give AdamW ten and a hundred times its weight decay. At which length of training does AdamW
+#    begin to differ from Adam by more than the spread?
+#
+# ## Further reading
+#
+# - Schmidt, Schneider and Hennig 2021, *Descending through a crowded valley*: fifteen optimizers,
+#   tuned and untuned, on eight problems; no single winner.
+# - Choi et al. 2019, *On empirical comparisons of optimizers for deep learning*: how the ranking
+#   follows from what is tuned.
+# - Wilson et al. 2017, *The marginal value of adaptive gradient methods*: the case for SGD on
+#   images.
+# - Kingma and Ba 2014, *Adam*: short, and the source of the default that most people use.
+# - Chen et al. 2023, *Symbolic discovery of optimization algorithms*: how Lion was found by a
+#   search.
