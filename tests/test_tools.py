@@ -177,9 +177,9 @@ def test_a_notebook_is_run_once_until_something_changes(course, capsys):
     write_notebook(course, "print('hello again')")
     assert run_notebooks.main(["--profile", "smoke"]) == 0
     assert "unchanged" not in capsys.readouterr().out
-    page = (run_notebooks.BUILD / "site" / "02_small.html").read_text(encoding="utf-8")
+    page = (run_notebooks.BUILD / "smoke" / "site" / "02_small.html").read_text(encoding="utf-8")
     assert "hello again" in page
-    assert "02_small.html" in (run_notebooks.BUILD / "site" / "index.html").read_text()
+    assert "02_small.html" in (run_notebooks.BUILD / "smoke" / "site" / "index.html").read_text()
 
 
 def test_a_failing_notebook_is_reported_and_run_again(course, capsys):

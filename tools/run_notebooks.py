@@ -2,7 +2,7 @@
 
 ``python -m tools.run_notebooks --profile quick [02 05 ...]`` runs the notebooks in order, shows
 which cell is at work, and writes ``build/<profile>/NN_topic.ipynb`` with outputs and
-``build/site/NN_topic.html``. A notebook that ran before, and on which nothing has changed since
+``build/<profile>/site/NN_topic.html``. A notebook that ran before, and on which nothing has changed since
 (its source, ``course_utils``, the pinned packages, profile and data), is not run again.
 """
 
@@ -125,7 +125,7 @@ def run(source: Path, profile: str) -> bool:
 
 def build_site(profile: str) -> Path:
     """Turn every executed notebook into a page, with a front page; return the front page."""
-    site = BUILD / "site"
+    site = BUILD / profile / "site"
     site.mkdir(parents=True, exist_ok=True)
     exporter = HTMLExporter(template_name="lab", embed_images=True)
     # Everything a page needs is inside it: nothing is fetched from another host.
