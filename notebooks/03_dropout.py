@@ -17,8 +17,8 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # 03 · Close the gap: dropout, depth and batch normalization
 #
-# At the end of this notebook you will have trained seven related networks, measured for each how
-# far it is ahead on images it has seen, and a table that says which change closed that gap, and at
+# At the end of this notebook you will have trained seven related networks, measured how far each
+# is ahead on images it has seen, and made tables that say which change closed that gap, and at
 # whose expense.
 #
 # **What you'll learn**
@@ -56,9 +56,9 @@ dashboards.extension()
 # ## How large is this run?
 #
 # The nets of S2 run at their real size. The study on S3's net has more runs, so it gets fewer
-# images, and outside the full profile a narrower net. A *seed* fixes every random draw of a run;
-# several seeds show how much of a difference is luck. Small data gets small batches, so that there
-# are some hundred updates of the weights in the quick profile too.
+# images, and outside the full profile a narrower net (fewer filters). Small data gets small
+# batches, so that the weights get some hundred updates in the quick profile too. As in notebook 02,
+# several *seeds* would show how much of a difference is luck; see how many your profile has.
 
 # %%
 train_images = profile.pick(smoke=500, quick=1800, full=50_000)
@@ -87,7 +87,7 @@ print(f"{len(split.x_train):,} training, {len(split.x_validation):,} validation 
 # %% [markdown]
 # The test images stay closed until the last section.
 #
-# `Batches` draws mini-batches and divides the pixel values by 255, which is all that S2 did.
+# `Batches` draws batches and divides the pixel values by 255, which is all that S2 did.
 # Besides the shuffled training batches you need two sets to *measure* on: the validation images,
 # and as many images of the training set.
 
@@ -148,9 +148,9 @@ print("values in inference mode:", np.unique(dropout(ones, training=False)))
 # over the training images), collected in training mode while the weights still change. Validation
 # is measured afterwards, in inference mode. Subtracting one from the other mixes three effects.
 #
-# This callback (an object that `fit` calls at fixed moments) measures training images exactly the
-# way validation images are measured. The **gap** of this notebook is `inference_accuracy` minus
-# `val_accuracy`.
+# This callback (an object that `fit` calls at fixed moments) does what `TrainingAccuracy` did in
+# notebook 02, for the loss too: it measures training images exactly the way validation images are
+# measured. The **gap** of this notebook is `inference_accuracy` minus `val_accuracy`.
 
 
 # %%
@@ -169,10 +169,8 @@ class MeasureAfterEpoch(keras.callbacks.Callback):
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Does dropout close the gap of a simple net?
 #
-# S2's simple net has two *convolutions* (layers of small filters slid over the image), one pooling
-# step (which keeps the largest of four neighboring values) and two *dense* layers (every input
-# connected to every output). With `rates=(0, 0)` its dropout layers do nothing: that is the
-# baseline. With `(0.25, 0.5)` it is S2's second model.
+# This is S2's simple net from notebook 02, with two dropout layers. With `rates=(0, 0)` they do
+# nothing: that is the baseline. With `(0.25, 0.5)` it is S2's second model.
 
 
 # %%
@@ -199,7 +197,8 @@ dashboards.layer_table(simple_net()).drop(columns="layer")
 # (A *multiply-add* is one product added to a sum, the unit of work of a network.)
 #
 # Two nets are compared fairly when they differ in one thing only. So the second net starts with the
-# *weights* of the first: the same seed alone does not do that, as you will see under M3.3.
+# *weights* (the parameters) of the first: the same seed alone does not do that, as you will see
+# under M3.3.
 
 
 # %%
@@ -217,7 +216,7 @@ def copy_start(source, target):
 
 # %% [markdown]
 # S2 trained with Adadelta (Zeiler, 2012) at the defaults of its time. Keras 3 has another default
-# rate, a thousand times smaller, so the old one is written out. The loss is cross-entropy: the
+# rate, a thousand times smaller, so the old one is written out. The loss, cross-entropy, is the
 # negative logarithm of the probability that the net gives to the true class.
 
 
@@ -274,9 +273,10 @@ dashboards.learning_curves(
 )
 
 # %% [markdown]
-# Read the distance between the two lines of one color, and its direction: training keeps improving
-# while validation levels off (its loss may even rise). That is *overfitting*: the net learns
-# what is particular to the training images.
+# In each panel, read the distance between the solid line (training) and the dashed one
+# (validation), and whether it grows. Training that goes on improving after validation has leveled
+# off, or after the validation loss has turned upward, is overfitting. Lines that still run side by
+# side say that the net has not begun to memorize.
 
 # %%
 curves = {}
@@ -310,11 +310,14 @@ def read_gap(name, baseline):
     valid = change_of(name, baseline, "val_accuracy")
     print(f"{name} against {baseline}, {len(runs[name])} seed(s), in points: ", end="")
     print(f"training {train:+z.1f}, validation {valid:+z.1f}, so the gap {train - valid:+z.1f}")
-    if train - valid > -0.1:
-        print("  -> the gap did not close.")
+    gap = (final(baseline, "inference_accuracy") - final(baseline, "val_accuracy")).mean()
+    if gap <= 0:
+        print(f"  -> there was no gap to close: {baseline!r} is not ahead on training images.")
+    elif train - valid > -0.1:
+        print("  -> the gap did not shrink.")
     else:
         rise = min(max(valid, 0) / (valid - train), 1)
-        print(f"  -> it closed: {rise:.0%} of that is better validation,", end=" ")
+        print(f"  -> it shrank: {rise:.0%} of that is better validation,", end=" ")
         print(f"{1 - rise:.0%} training accuracy given up.")
 
 
@@ -336,11 +339,11 @@ print(f"95 % interval of one validation accuracy here: {low:.3f} to {high:.3f}")
 # training, which looks as if the net were better on images it never saw.
 
 # %%
-history = runs["simple + dropout"][0].history
+measured = runs["simple + dropout"][0].history
 three = {
-    "training, during the epoch, dropout on": history["accuracy"],
-    "training, after the epoch, dropout off": history["inference_accuracy"],
-    "validation, after the epoch, dropout off": history["val_accuracy"],
+    "training, during the epoch, dropout on": measured["accuracy"],
+    "training, after the epoch, dropout off": measured["inference_accuracy"],
+    "validation, after the epoch, dropout off": measured["val_accuracy"],
 }
 dashboards.compare_runs(
     {name: {"accuracy": values} for name, values in three.items()},
@@ -351,11 +354,16 @@ dashboards.compare_runs(
 # %%
 old = training.reported("S2")["dropout"]
 above = sum(v > t for v, t in zip(old["val_accuracy"], old["accuracy"], strict=True))
-here = sum(v > t for v, t in zip(history["val_accuracy"], history["accuracy"], strict=True))
+here = sum(v > t for v, t in zip(measured["val_accuracy"], measured["accuracy"], strict=True))
 print(f"S2's dropout run: validation above reported training in {above} of {old['epochs']} epochs")
 print(f"here            : {here} of {epochs} epochs")
-hidden = 100 * (history["inference_accuracy"][-1] - history["accuracy"][-1])
+hidden = 100 * (measured["inference_accuracy"][-1] - measured["accuracy"][-1])
 print(f"last epoch here : measuring afterwards changes training accuracy by {hidden:+z.1f} points")
+
+# %% [markdown]
+# The first two lines are the same net on training images; what lies between them is how and when
+# (and on how many of them) it was measured. The gap is the distance of the second line from the
+# third.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Is a deeper net better?
@@ -447,9 +455,9 @@ read_gap("deeper + dropout", "simple + dropout")
 
 # %% [markdown]
 # The plot S2 drew had these three curves too, at unequal lengths. Here they end at the same
-# update, so the heights at the right edge can be compared. Few updates are not kind to a
-# deeper net with much dropout: it learns more slowly at first. Check whether its curves are still
-# rising at the right edge before you judge it.
+# update, so the heights at the right edge can be compared. A deeper net with much dropout may need
+# more updates to get going: check whether its curves still rise at the right edge before you judge
+# it.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How do the three gaps compare?
@@ -467,6 +475,10 @@ dashboards.compare_runs(
     metric="gap",
     title="Gap between training and validation accuracy, S2's nets",
 )
+
+# %% [markdown]
+# A line that climbs shows a net that gets further ahead on images it has seen. A line that wavers
+# around zero shows no gap, which is no praise as long as the net has learned little.
 
 
 # %%
@@ -491,59 +503,69 @@ def gap_table(names):
 gap_table(s2_names)
 
 # %% [markdown]
-# Read a row from left to right: what it knows of seen images, of unseen images, the difference,
-# what that costs. A spread (sd, standard deviation over seeds) needs at least two seeds; where it
-# is missing, one run is all you have, and a small difference decides nothing.
+# Read a row from left to right: accuracy on seen images, on unseen ones, the difference, and what
+# the net costs. A spread (sd, standard deviation over seeds) needs at least two seeds; where it is
+# NaN, one run is all you have, and a small difference decides nothing.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What does batch normalization compute?
 #
-# *Batch normalization* (Ioffe and Szegedy, 2015) takes each channel of a batch, subtracts the
-# batch's mean and divides by its standard deviation. S3 described it as forcing mean 0 and standard
-# deviation 1 and left out two halves (M3.6): what comes next is multiplied by a learned **gamma**
-# and shifted by a learned **beta**; and in inference mode there is no batch to lean on, so moving
-# averages from training are used.
+# *Batch normalization* (Ioffe and Szegedy, 2015) takes each channel of a batch (all answers of one
+# filter), subtracts their mean and divides by their standard deviation. S3 described it as forcing
+# mean 0 and standard deviation 1 and left out two halves (M3.6): what comes next is multiplied by a
+# learned **gamma** and shifted by a learned **beta**; and in inference mode there is no batch to
+# lean on, so moving averages from training are used.
 
 # %%
 activations = np.random.default_rng(0).normal(5, 3, size=(2000, 1)).astype("float32")
-normalization = layers.BatchNormalization(momentum=0.9)
 
 
-def mean_and_sd(training_mode):
+def new_normalization(gamma=1.0, beta=0.0):
+    normalization = layers.BatchNormalization(momentum=0.9)
+    normalization.build(activations.shape)
+    normalization.gamma.assign([gamma])
+    normalization.beta.assign([beta])
+    return normalization
+
+
+def mean_and_sd(normalization, training_mode):
     output = keras.ops.convert_to_numpy(normalization(activations, training=training_mode))
     return f"mean {output.mean():z.1f}, sd {output.std():.1f}"
 
 
-print(f"input: mean {activations.mean():.1f}, sd {activations.std():.1f}")
-print("inference mode, before any batch :", mean_and_sd(False))
-print("training mode, gamma 1, beta 0   :", mean_and_sd(True))
-normalization.gamma.assign([2.0])
-normalization.beta.assign([3.0])
-print("training mode, gamma 2, beta 3   :", mean_and_sd(True))
-print("inference mode, after two batches:", mean_and_sd(False))
-
 # %%
 # NBVAL_CHECK_OUTPUT
+print(
+    f"input                            : mean {activations.mean():.1f}, sd {activations.std():.1f}"
+)
+normalization = new_normalization()
+print("training mode, gamma 1, beta 0   :", mean_and_sd(normalization, True))
+normalization = new_normalization(gamma=2.0, beta=3.0)
+print("inference mode, before any batch :", mean_and_sd(normalization, False))
+print("training mode, gamma 2, beta 3   :", mean_and_sd(normalization, True))
+print("inference mode, after one batch  :", mean_and_sd(normalization, False))
 for _ in range(50):
     normalization(activations, training=True)
-print("inference mode, after 52 batches :", mean_and_sd(False))
+print("inference mode, after 51 batches :", mean_and_sd(normalization, False))
 
 # %% [markdown]
-# The output has whatever mean and spread beta and gamma say. And the same input gives different
-# outputs in the two modes until the moving averages have caught up. `momentum` says how slowly they
-# move: Keras's default of 0.99 needs several hundred batches. On a small subset that makes a
-# well-trained net look broken in validation, which is why the nets below use 0.9.
+# In training mode the output has the mean and the spread that beta and gamma say. In inference mode
+# the same input comes out differently until the moving averages have caught up. `momentum` says how
+# slowly they move: Keras's default of 0.99 needs several hundred batches. On a small subset that
+# can make a well-trained net look broken in validation, which is why the nets below use 0.9.
 #
 # *Why* it helps is still argued about. S3 gives "internal covariate shift" (the inputs of a layer
-# drifting during training) as settled cause; Santurkar et al. (2018) added such a drift on purpose,
-# after the normalization, and it helped all the same. They credit a smoother loss surface.
+# drifting during training) as the settled cause. Santurkar et al. (2018) added such a drift on
+# purpose, after the normalization, and the net trained about as well. They credit a smoother loss:
+# its slope changes less from step to step.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Dropout, batch normalization, or both?
 #
-# S3's net has three blocks of two convolutions. `dropout` and `batch_norm` switch the
-# regularizers on and off, so one function builds all four nets of a 2×2 study. `width` is the
-# number of filters in the first layer; everything else grows in proportion.
+# A *regularizer* is anything that keeps a net from memorizing. S3's net has three blocks of two
+# convolutions; `dropout` and `batch_norm` are its two switches, so one function builds all four
+# nets of a 2×2 study. `width` is the number of filters in the first layer; the other layers grow
+# in proportion.
 
 
 # %%
@@ -570,35 +592,39 @@ dashboards.layer_table(block_net(32, dropout=True, batch_norm=False)).drop(colum
 # ### What goes wrong: batch normalization that isn't there (M3.1), parameters that stay (M3.6)
 #
 # S3 announced dropout *and* batch normalization, and said that dropout reduces the number of
-# parameters. The table above is its net as published. Text can claim anything; the list of layer
-# types can't:
+# parameters. The table above is its net as published (with ReLU as a layer of its own). Text can
+# claim anything; the list of layer types can't:
 
 # %%
-# NBVAL_CHECK_OUTPUT
 switches = {
     "none": {"dropout": False, "batch_norm": False},
     "dropout": {"dropout": True, "batch_norm": False},
     "batch norm": {"dropout": False, "batch_norm": True},
     "both": {"dropout": True, "batch_norm": True},
 }
-for name, switch in switches.items():
-    net = block_net(32, **switch)
-    active_dropout = sum(
-        layer.rate > 0 for layer in net.layers if isinstance(layer, layers.Dropout)
-    )
-    normalizations = sum(isinstance(layer, layers.BatchNormalization) for layer in net.layers)
-    fixed = sum(int(np.prod(weight.shape)) for weight in net.non_trainable_weights)
-    print(
-        f"{name:11s}{active_dropout} dropout, {normalizations} batch normalization layers;", end=" "
-    )
-    print(f"{net.count_params():,} parameters, {fixed} of them not trained")
+
+
+def what_is_inside(net):
+    dropouts = [layer for layer in net.layers if isinstance(layer, layers.Dropout)]
+    return {
+        "active dropout layers": sum(layer.rate > 0 for layer in dropouts),
+        "batch normalizations": sum(isinstance(x, layers.BatchNormalization) for x in net.layers),
+        "parameters": net.count_params(),
+        "not trained": sum(int(np.prod(weight.shape)) for weight in net.non_trainable_weights),
+    }
+
+
+# %%
+# NBVAL_CHECK_OUTPUT
+pd.DataFrame({name: what_is_inside(block_net(32, **switches[name])) for name in switches}).T
 
 # %% [markdown]
 # S3 published the second row and explained the fourth. Dropout leaves the number of parameters
 # alone: it trains random sub-networks that share them. Batch normalization *adds* four values for
 # each channel: gamma and beta, which are trained, and the two moving averages, which are not.
 #
-# Now the study S3 would have needed: four nets, equal starts, equal epochs, S3's Adam.
+# Now the study S3 would have needed: four nets, equal starts, equal epochs, and S3's optimizer,
+# Adam.
 
 
 # %%
@@ -622,10 +648,6 @@ def train_s3(model, name, seed):
     )
 
 
-# %% [markdown]
-# **Before you run this:** rank the four nets by gap and, separately, by validation accuracy.
-
-
 # %%
 def start_study(name, seed):
     """Build one net of the study with the initial weights that all four share."""
@@ -636,6 +658,10 @@ def start_study(name, seed):
     return model
 
 
+# %% [markdown]
+# **Before you run this:** rank the four nets by gap and, separately, by validation accuracy.
+
+# %%
 for name in switches:
     runs[name] = []
     for seed in study_seeds:
@@ -650,6 +676,10 @@ dashboards.compare_runs(
     metric="val_accuracy",
     title="Validation accuracy in the 2×2 study",
 )
+
+# %% [markdown]
+# The height at the right edge says who predicts new images best; the slope there, who might still
+# improve with more epochs.
 
 # %%
 dashboards.compare_runs(
@@ -669,16 +699,14 @@ best_validation = max(switches, key=lambda name: final(name, "val_accuracy").mea
 print(f"smallest gap: {best_gap}; highest validation accuracy: {best_validation}")
 
 # %% [markdown]
-# A regularizer can only help a net that overfits, so look at the gap of "none" first. Where it is
-# small, or the validation curves are still rising at the right edge, the run is too short for
-# dropout to pay: it slows learning down now, and prevents memorizing later. Narrow nets suffer
-# most, since they have nothing to spare.
+# Dropout can only help a net that overfits, so look at the gap of "none" first. Where it is small,
+# or the validation curves still rise at the right edge, the run is too short for dropout to pay: it
+# tends to slow learning now and to prevent memorizing later.
 #
-# Two rankings, and they need not agree. Read the first plot for *who predicts new images best*
-# and the second for *how much of what was learned is memory*. Batch normalization mostly speeds
-# training up: it may reach a higher validation accuracy and a larger gap at the same time, since it
-# also fits the training images sooner. Its regularizing effect comes from the noise of the batch
-# statistics and is weaker than dropout's.
+# The two rankings need not agree: the gap says how much of what was learned is memory, not how
+# much was learned. Batch normalization mostly speeds training up, so it may reach a higher
+# validation accuracy *and* a larger gap, fitting the training images sooner as well. It
+# regularizes a little too, since each image is normalized with the chance company of its batch.
 #
 # S3 names slow convergence as the source of dropout's gain and praises batch normalization for
 # speed (M3.6). How fast was each?
@@ -691,7 +719,7 @@ for name in switches:
 
 # %% [markdown]
 # That level is the best that the weakest of the four reached. An early epoch there means fast
-# learning and says nothing on where the net will end.
+# learning and does not say where the net will end.
 #
 # Last, the two modes on a *trained* net: one batch of validation images through a copy of the net
 # with batch normalization. (A copy, because calling a net in training mode moves its averages.)
@@ -699,14 +727,22 @@ for name in switches:
 # %%
 trained = keras.models.clone_model(models["batch norm"])
 trained.set_weights(models["batch norm"].get_weights())
-batch, batch_labels = validation[0]
-modes = {mode: keras.ops.argmax(trained(batch, training=mode), axis=-1) for mode in (False, True)}
+images, _ = validation[0]
+modes = {mode: keras.ops.argmax(trained(images, training=mode), axis=-1) for mode in (False, True)}
 different = float(keras.ops.mean(modes[False] != modes[True]))
-print(f"{different:.1%} of {len(batch)} predictions depend on the mode")
-scale = [layer for layer in trained.layers if isinstance(layer, layers.BatchNormalization)][-1]
-gamma, beta = (keras.ops.convert_to_numpy(value) for value in (scale.gamma, scale.beta))
+print(f"{different:.1%} of {len(images)} predictions depend on the mode")
+
+# %%
+last = [layer for layer in trained.layers if isinstance(layer, layers.BatchNormalization)][-1]
+gamma, beta = (keras.ops.convert_to_numpy(value) for value in (last.gamma, last.beta))
 print(f"last such layer: gamma {gamma.min():.2f} to {gamma.max():.2f}, ", end="")
 print(f"beta {beta.min():.2f} to {beta.max():.2f}")
+
+# %% [markdown]
+# The first number shows that "the prediction of a net" is incomplete without the mode. It is
+# large while the moving averages lag behind. The second line shows what training made of
+# gamma and beta, which started at 1 and 0 in each channel: the further they went, the less is left
+# of "mean 0, standard deviation 1".
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What goes wrong: reading a dip (M3.5)
@@ -724,30 +760,31 @@ for seed in dip_seeds:
         dips[seed] = train_s3(start_study("dropout", seed), "dropout", seed).history
 
 # %%
-window, axes = 3, ("epoch", "validation accuracy")
-plot = hv.Overlay()
-for seed, history in dips.items():
-    values, numbers = history["val_accuracy"], range(1, epochs + 1)
-    line = hv.Curve((numbers, dashboards.smooth(values, window)), *axes, label=f"seed {seed}")
-    dots = hv.Scatter((numbers, values), *axes)
-    for backend, hover in (("matplotlib", {}), ("bokeh", {"tools": ["hover"]})):
-        line.opts(color=dashboards.PALETTE[seed], backend=backend, **hover)
-        dots.opts(color=dashboards.PALETTE[seed], backend=backend, **hover)
-    plot *= line * dots.opts(size=7)
-title = f"Do the dips agree? Dots: epochs; lines: mean of {window} epochs"
-plot.opts(title=title, fig_inches=(8, 4), aspect="auto", backend="matplotlib")
-plot.opts(title=title, width=800, height=380, legend_position="bottom_right")
+numbers = np.arange(1, epochs + 1)
+lines = {f"seed {seed}": (numbers, record["val_accuracy"]) for seed, record in dips.items()}
+mean = np.mean([record["val_accuracy"] for record in dips.values()], axis=0)
+lines["mean of the seeds, smoothed"] = (numbers, dashboards.smooth(mean, 3))
+dashboards.line_plot(
+    lines,
+    title="Do the dips of one net with several seeds agree?",
+    xlabel="epoch",
+    ylabel="validation accuracy",
+)
+
+# %% [markdown]
+# Look for dips: does one seed's dip have company in the same epoch? The smoothed line averages over
+# the seeds and over three neighboring epochs. What it still shows is more likely to be the net.
 
 # %%
 rows = []
-for seed, history in dips.items():
-    steps = np.diff(history["val_accuracy"])
+for seed, record in dips.items():
+    steps = np.diff(record["val_accuracy"])
     rows.append(
         {
             "seed": seed,
             "lowest step in epoch": int(np.argmin(steps)) + 2,
             "step, points": 100 * steps.min(),
-            "lowest validation loss in epoch": int(np.argmin(history["val_loss"])) + 1,
+            "lowest validation loss in epoch": int(np.argmin(record["val_loss"])) + 1,
         }
     )
 table = pd.DataFrame(rows).set_index("seed").round(1)
@@ -756,10 +793,9 @@ print(f"{len(table)} seeds, lowest step in {places} different epoch(s)")
 table
 
 # %% [markdown]
-# If the lowest step moves from seed to seed, it belongs to the seed and not to the net. What
-# does carry a decision is the smoothed curve and the epoch of the lowest validation *loss*: the
-# lowest loss in the last epoch says "train longer", an early lowest loss followed by a rise says
-# "regularize or stop".
+# A lowest step that moves from seed to seed belongs to the seed and not to the net. What does carry
+# a decision is the smoothed curve and the epoch of the lowest validation *loss*: the last epoch
+# says "train longer", an early one followed by a rise says "regularize or stop".
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What goes wrong: unequal budgets (M2.4) and the last epoch (M2.6)
@@ -814,14 +850,14 @@ for name in [*s2_names, *switches]:
     values = final(name, "val_accuracy")
     spread = f"± {values.std(ddof=1):.3f}" if len(values) > 1 else "(no spread)"
     print(f"{name:18s}validation {values.mean():.3f} {spread}, {len(values)} seed(s)")
-last = [history["val_accuracy"][-1] for history in dips.values()]
-print(f"S3's net with dropout, {len(last)} seeds: sd {100 * np.std(last, ddof=1):.1f} points")
+ends = [record["val_accuracy"][-1] for record in dips.values()]
+print(f"S3's net with dropout, {len(ends)} seeds: sd {100 * np.std(ends, ddof=1):.1f} points")
 
 # %% [markdown]
-# The sd is the standard deviation between seeds. Use the last line as a ruler: a difference between
-# two single runs that is smaller than about twice that number decides nothing. And a best-of-all-
-# epochs value is a little too good where it was chosen; only data that had no say in the choice
-# can tell by how much.
+# The sd is the standard deviation between seeds. Use the last line as a ruler, a rough one from so
+# few seeds: two single runs that differ by less than about three times that number are not ranked
+# (each of the two has its own luck). And the best of all epochs looks a little too good on the data
+# that chose it; only data that had no say in the choice can tell by how much.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What goes wrong: no before and after (M2.10)
@@ -840,9 +876,9 @@ counts = {
     for name in ("simple", "deeper + dropout")
 }
 difference = (counts["deeper + dropout"] - counts["simple"]).astype(float)
-gained = pd.Series(np.diag(difference).astype(int), index=data.class_names, name="more correct")
+gained = dict(zip(data.class_names, np.diag(difference).astype(int).tolist(), strict=True))
 np.fill_diagonal(difference, np.nan)
-gained.to_frame().T
+pd.DataFrame(gained, index=["more correct with the deeper net"])
 
 # %%
 limit = max(1.0, float(np.nanmax(np.abs(difference))))
@@ -865,14 +901,14 @@ heat_map.opts(**look, tools=["hover"], width=620, height=480)
 
 # %%
 pairs = [cell for cell in cells if not np.isnan(cell[2])]
-for pick in (min, max):
+for label, pick in (("lowest", min), ("highest", max)):
     predicted, true, change = pick(pairs, key=lambda cell: cell[2])
-    print(f"largest change down or up: {true} taken for {predicted}, {change:+.0f} images")
+    print(f"{label} change: {true} taken for {predicted}, {change:+.0f} images")
 print(f"all errors together: {np.nansum(difference):+.0f} of {validation.num_images} images")
 
 # %% [markdown]
 # Red: the deeper net makes this error more often; blue: less often. A whole red column means that
-# it now favors that class. A few images up or down in one cell are chance; look for rows and
+# it now favors that class. A few images up or down in one cell may be chance; look for rows and
 # columns of one color.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -896,16 +932,18 @@ def first_and_last_kernels(rate, seed=0):
 without, with_dropout = first_and_last_kernels(0.0), first_and_last_kernels(0.5)
 print("weights before the dropout layer equal:", np.array_equal(without[0], with_dropout[0]))
 print("weights after the dropout layer equal :", np.array_equal(without[1], with_dropout[1]))
+
+# %%
 started = [start_study(name, seed=0) for name in ("none", "both")]
 kernels = [[w for w in model.get_weights() if w.ndim > 1] for model in started]
 equal = all(map(np.array_equal, *kernels))
-print("all kernels of the study's nets equal :", equal)
+print("all kernels of 'none' and 'both' equal at the start of the study:", equal)
 assert equal, "the nets of the study do not start with the same weights"
 
 # %% [markdown]
-# A dropout layer draws a seed for its own masks, and every layer after it starts elsewhere. The
-# "same seed" is then a different start; copying the weights makes it equal. What S3 could not say,
-# this study can:
+# A dropout layer with a rate above 0 draws a seed for its own masks, and every layer after it
+# starts elsewhere. The "same seed" is then a different start; copying the *kernels* (the weights
+# that multiply inputs) makes it equal. What S3 could not say, this study can:
 
 # %%
 paired = 100 * (final("dropout", "val_accuracy") - final("none", "val_accuracy"))
@@ -941,16 +979,19 @@ for name in switches:
 
 
 # %%
-def short_training(seed=None):
+def short_training(images, labels, seed=None):
     if seed is not None:
         training.seed_everything(seed)
     model = keras.Sequential([keras.Input((32, 32, 3)), layers.Flatten(), layers.Dense(10)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(optimizer="sgd", loss=loss, run_eagerly=True)
-    return [float(model.train_on_batch(batch[:100], batch_labels[:100])) for _ in range(3)][-1]
+    model.compile(optimizer="sgd", loss=loss, run_eagerly=True)  # quick to start for few steps
+    return [float(model.train_on_batch(images, labels)) for _ in range(3)][-1]
 
 
-unseeded, seeded = [short_training(), short_training()], [short_training(7), short_training(7)]
+# %%
+few = [part[:100] for part in validation[0]]
+unseeded = [short_training(*few), short_training(*few)]
+seeded = [short_training(*few, seed=7), short_training(*few, seed=7)]
 print(f"two unseeded runs: loss {unseeded[0]:.4f} and {unseeded[1]:.4f}")
 print(f"two seeded runs  : loss {seeded[0]:.4f} and {seeded[1]:.4f}")
 assert seeded[0] == seeded[1], "seeded runs differ"
@@ -958,10 +999,10 @@ assert seeded[0] == seeded[1], "seeded runs differ"
 # %% [markdown]
 # S3's code also imports five things that it never uses, among them the very batch normalization it
 # talks about, and ends layer additions with commas. Python accepts both. A linter (a program that
-# reads code without running it, such as ruff) reports them; the two checks fit in one cell:
+# reads code without running it, such as ruff) can report them. Here are lines like S3's, and the
+# two checks in small:
 
 # %%
-# NBVAL_CHECK_OUTPUT
 source = """
 from keras.callbacks import LearningRateScheduler
 from keras.layers import BatchNormalization, Conv2D, RandomFlip
@@ -972,6 +1013,9 @@ model = Sequential()
 model.add(Conv2D(32, 3)),
 model.add(Conv2D(64, 3))
 """
+
+# %%
+# NBVAL_CHECK_OUTPUT
 nodes = list(ast.walk(ast.parse(source)))
 imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
 imported = {alias.name for node in imports for alias in node.names}
@@ -1042,10 +1086,10 @@ for how, value in robust.items():
 
 # %% [markdown]
 # Three columns, three meanings: training says what was memorized, validation what the choices were
-# made on, test what you may report. Rows whose intervals overlap widely are not ranked by this test
-# set. The second list shows how far "test accuracy" reaches: it was measured on images that were
-# collected, cropped and lit like the training images. None of the three changes would keep you from
-# recognizing a ship; look for the one that costs the net most.
+# made on, test what you may report (all for the first seed). Rows whose intervals overlap widely
+# are not ranked by this test set. The list shows how far "test accuracy" reaches: it was measured
+# on images from the same collection as the training images. The three changes hardly bother your
+# eyes; see which of them, if any, costs the net most.
 
 # %% [markdown]
 # ## Take-aways
@@ -1058,10 +1102,10 @@ print(f"the best validation accuracy of the study came from {best_validation!r}.
 # %% [markdown]
 # - A gap is a difference of two numbers: say which of them moved.
 # - Measure both in the same mode, after the epoch; `fit`'s training accuracy is neither.
-# - Dropout costs training speed and no parameters; batch normalization costs parameters and
-#   time per image, and learns in fewer updates. They answer different questions.
+# - Dropout adds no parameters and tends to slow learning; batch normalization adds a few parameters
+#   and tends to need fewer updates. They answer different questions.
 # - Depth and size are different things. Count parameters and multiply-adds.
-# - Equal start, equal updates, several seeds, one change at a time. Else it is an anecdote.
+# - Equal start, equal updates, several seeds, one change at a time. Otherwise it is an anecdote.
 #
 # ## Exercises
 #
