@@ -130,11 +130,11 @@ def start(notebook: str) -> Profile:
             "pass one of these two-digit numbers."
         )
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = os.environ.get("TF_CPP_MIN_LOG_LEVEL") or "3"
-    # Each notebook builds many small models on purpose; TensorFlow would warn about each of them.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     with _silent_standard_error(unless=os.environ.get("COURSE_DEBUG") == "1"):
         keras = importlib.import_module("keras")
         keras.ops.convert_to_numpy(keras.ops.zeros(1))  # makes the backend say its greeting now
+    # Each notebook builds many small models on purpose; TensorFlow would warn about each of them.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     import numpy as np
 
     minutes = getattr(BUDGETS[notebook], profile.name) / 60

@@ -17,10 +17,9 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # 06 · Compare linear, dense and convolutional models on handwritten digits
 #
-# **Linear, dense or convolutional: what does each step buy?** At the end you have one table in
-# which six linear models, three dense nets and four convolutional nets stand side by side, each
-# with its accuracy, an interval, its parameters and its cost, and you know which of the
-# differences are real.
+# At the end you have one table in which six linear models, three dense nets and four convolutional
+# nets stand side by side, each with its accuracy, an interval, its parameters and its cost, and
+# you know which of the differences are more than chance.
 #
 # **What you'll learn**
 #
@@ -30,12 +29,12 @@
 # - how a model that still drops units at random, a test set that decides when to stop, or a log
 #   that is only ever appended to can make a result look better than it is.
 #
-# **What you'll need**: notebooks 02 (a first CNN), 03 (dropout, batch normalization) and 04 (the
-# learning rate). The first line below says how long it takes.
+# **What you'll need**: notebooks 02 (a first convolutional net, or CNN), 03 (dropout, batch
+# normalization), 04 (the learning rate) and 05 (Adam). The first line below says how long it takes.
 #
 # The story follows an older write-up, called S5 in this course, that compared such models on the
-# handwritten digits of MNIST. Its models are rebuilt exactly. What went wrong in it became the
-# section *What goes wrong*.
+# handwritten digits of MNIST. Its architectures are rebuilt, differences are named, and its
+# mistakes are under the headings that begin *What goes wrong*.
 
 # %%
 from course_utils import profiles
@@ -43,6 +42,7 @@ from course_utils import profiles
 profile = profiles.start("06")
 
 # %%
+from time import perf_counter
 
 import holoviews as hv
 import keras
@@ -58,10 +58,9 @@ from course_utils import augmentation, callbacks, dashboards, datasets, training
 dashboards.extension()
 
 # %% [markdown]
-# The sizes below are what a profile changes. S5's convolutional net needs tens of millions of
-# multiplications for each image that it learns from, so the small profiles show it few images for
-# few epochs (an *epoch* is one pass over the training images). The architecture is the same in all
-# profiles. `full` takes all images, with fewer epochs than S5's thirty.
+# The sizes below are what a profile changes. S5's CNN needs tens of millions of multiplications for
+# each image, so the small profiles show it few images for few epochs. The architectures are the
+# same in all profiles. `full` takes all images, with fewer epochs than S5.
 
 # %%
 TRAIN_IMAGES = profile.pick(smoke=600, quick=4_000, full=None)  # None: all of them
@@ -102,7 +101,7 @@ dashboards.sample_grid(
 
 # %% [markdown]
 # One column for each digit. Look for digits that you would not bet on: a 4 with a closed top, a 7
-# with a bar, a 1 that leans. No model can be right about an image on which people disagree.
+# with a bar, a 1 that leans. Where people disagree, no model can please them all.
 #
 # *Before you look at the next plot: are all digits equally frequent?*
 
@@ -121,19 +120,17 @@ print(f"That is {counts.max() / counts.min() - 1:.0%} more.")
 print(f"Always answering {counts.argmax()} would be right for {counts.max() / counts.sum():.1%}.")
 
 # %% [markdown]
-# S5 called these classes well distributed. Whether they are is a question of numbers, and the
-# lines above give them (M5.18). Accuracy, the share of images classified correctly, is a fair
-# measure here because no class dominates; the share reached by always giving the same answer is
-# the floor that every model has to leave far below.
+# Compare the bars within one color: the lines above put their difference into numbers, which S5's
+# "well distributed" did not (M5.18). Accuracy is a fair measure here because no class dominates;
+# the share reached by always giving the same answer is the floor for every model.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How do we keep score?
 #
-# One table that grows with each family. A row is stored under the model's name, so running a cell
-# twice replaces the row instead of adding a second one. Train accuracy is measured after training,
-# on the unchanged training images, in the same way as validation accuracy: only then can the two
-# be compared. The interval holds the accuracies that fit the count of correct validation images
-# (95 %, Wilson 1927).
+# In one table that grows with each family. A row is stored under the model's name, so running a
+# cell twice replaces it. Train accuracy is measured after training, on the unchanged training
+# images, in the same way as validation accuracy: only then can the two be compared. The interval
+# holds the accuracies that fit the count of correct validation images (95 %, Wilson 1927).
 
 # %%
 results, classifiers, predictions = {}, {}, {}
@@ -168,13 +165,13 @@ def results_table():
 # ## How far do straight lines go?
 #
 # A *linear model* gives each digit a score: a weighted sum of the 784 pixels plus a constant. The
-# digit with the highest score wins. Ten digits with 784 weights and a constant each are all it
-# has. Two common ways to find the weights differ in what they punish (the *loss*):
+# digit with the highest score wins. Each digit's weights are found separately, to tell this digit
+# from all others. Two common ways to find them differ in what they punish (the *loss*):
 #
 # - **logistic regression** (`log_loss`) turns a score into a probability, and punishes a low
 #   probability for the truth;
 # - a **linear support vector machine** (`hinge`) only asks that the score is on the right side by
-#   a margin. It knows no probabilities. This is what S5 trained, under the name of regression.
+#   a margin. It knows no probabilities. This is what S5 trained and called regression.
 #
 # Both are kept from relying on single pixels by a *penalty* on the weights: **L2** on their
 # squares, **L1** on their absolute values (which makes many of them exactly zero), **elastic net**
@@ -192,6 +189,7 @@ def flat(images):
 x_train_flat, x_validation_flat = flat(split.x_train), flat(split.x_validation)
 
 
+# %%
 def fit_linear(loss, penalty, alpha, *, seed=0):
     """Train one linear model by stochastic gradient descent, for a fixed number of passes."""
     model = SGDClassifier(
@@ -224,7 +222,6 @@ grid = pd.DataFrame(
 )
 grid.round(4)
 
-
 # %%
 dashboards.line_plot(
     {f"{loss}, {penalty}": (ALPHAS, grid[loss, penalty]) for loss, penalty in grid},
@@ -234,27 +231,39 @@ dashboards.line_plot(
     logx=True,
 )
 
+# %%
+changes = {
+    "loss": (grid["logistic"] - grid["hinge"]).abs().max().max(),
+    "penalty": max(np.ptp(grid[loss].to_numpy(), axis=1).max() for loss in LOSSES),
+    "alpha": (grid.max() - grid.min()).max(),
+}
+for choice, change in changes.items():
+    print(f"Largest effect of another {choice:8} alone: {100 * change:.1f} points")
+
 # %% [markdown]
 # Read a line from left to right: too little penalty lets the model learn the training images by
-# heart, too much leaves it no freedom. Where a line peaks depends on the penalty, and on the
-# number of images. One alpha for all, as in S5, compares the penalties unfairly. Each combination
-# below gets its own best alpha, then further seeds: gradient descent visits the images in random
-# order, and another order ends at other weights.
+# heart, too much leaves it no freedom. (A line that still rises at an end may have its best alpha
+# outside this grid.) The printed effects answer the question for these images. The lines need not
+# peak at the same alpha, so one alpha for all, as in S5, compares the penalties unfairly. Below,
+# each combination gets its own best alpha, then further seeds: gradient descent visits the images
+# in random order, which changes where it ends.
 
 # %%
 best_alphas = grid.idxmax()
-linear_models = {}
+linear_models, linear_scores = {}, {}
 for loss_name, penalty_name in grid:
     arguments = LOSSES[loss_name], PENALTIES[penalty_name], best_alphas[loss_name, penalty_name]
-    started = pd.Timestamp.now()
+    name, started = f"{loss_name}, {penalty_name}", perf_counter()
     fitted = [fit_linear(*arguments, seed=seed) for seed in LINEAR_SEEDS]
-    model = linear_models[f"{loss_name}, {penalty_name}"] = fitted[0]
+    seconds = (perf_counter() - started) / len(fitted)
+    model = linear_models[name] = fitted[0]
+    linear_scores[name] = [m.score(x_validation_flat, split.y_validation) for m in fitted]
     add_result(
-        f"{loss_name}, {penalty_name}",
+        name,
         lambda images, model=model: model.predict(flat(images)),
         parameters=model.coef_.size + model.intercept_.size,
-        seconds=(pd.Timestamp.now() - started).total_seconds() / len(fitted),
-        seed_accuracies=[m.score(x_validation_flat, split.y_validation) for m in fitted],
+        seconds=seconds,
+        seed_accuracies=linear_scores[name],
     )
 results_table()
 
@@ -266,7 +275,7 @@ results_table()
 # ### What does a linear model look at?
 #
 # The 784 weights of a digit are an image themselves: bright pixels vote for the digit, dark pixels
-# against it.
+# against it, and the gray of the corners is zero.
 
 # %%
 weights = linear_models["logistic, L2"].coef_.reshape(10, 28, 28, 1)
@@ -282,10 +291,9 @@ for name, model in linear_models.items():
     print(f"{name:22} {np.mean(model.coef_ == 0):5.1%} of the weights are exactly zero")
 
 # %% [markdown]
-# Look for blurred digits: one template for each class has to serve all handwritings, and
-# that is the limit of a linear model. Pixels at the border, which are black in every image, never
-# get a weight at all, whatever the penalty. L1, and with it elastic net, also switches off
-# pixels that carry ink.
+# Look for blurred digits: one template for each class has to serve all handwritings, and that is
+# the limit of a linear model. Pixels that are black in every training image never get a weight,
+# whatever the penalty. L1, and with it elastic net, can also switch off pixels that carry ink.
 #
 # ### What goes wrong: a hinge loss called regression (M5.7)
 #
@@ -311,23 +319,20 @@ calibration.mean().assign(images=calibration.size()).round(3)
 value = log_loss(split.y_validation, probabilities, labels=range(10))
 print(f"Log loss on validation images: {value:.3f}; blind guessing has {np.log(10):.3f}.")
 gap = confidence.mean() - right.mean()
-print(f"On average the model is {abs(gap):.1%} {'too sure' if gap > 0 else 'too modest'}.")
+print(f"On average it is {100 * abs(gap):.1f} points {'too sure' if gap > 0 else 'too modest'}.")
 
 # %% [markdown]
-# A model is *calibrated* if, among the images that it is 90 % sure about, 90 % are right: in each
-# row the two columns would be equal. With `log_loss` you can check that; with `hinge` there is
-# nothing to check. The other half of the mistake is in the table above: S5 gave all three
-# penalties the same untuned alpha, one seed and no interval, and then ranked them.
+# *Confidence* is the probability of the digit that wins. A model is *calibrated* if, among the
+# images that it is 90 % sure about, 90 % are right: in each row the two columns would be about
+# equal. With `log_loss` you can check that; with `hinge` there is nothing to check. The other half
+# of the mistake: S5 compared three penalties with the same untuned alpha, one training each, no
+# fixed seed and no interval.
 
 # %%
-accuracies = {name: results[name]["validation accuracy"] for name in linear_models}
-spreads = [
-    max(scores) - min(scores)
-    for scores in ([float(v) for v in results[n]["over seeds"].split(" to ")] for n in accuracies)
-]
-three = [accuracies[f"logistic, {penalty}"] for penalty in PENALTIES]
-print(f"Best to worst penalty, each tuned:  {max(three) - min(three):.4f}")
-print(f"Seed to seed, one model (largest):  {max(spreads):.4f}")
+three = [linear_scores[f"hinge, {penalty}"][0] for penalty in PENALTIES]
+spreads = [np.ptp(scores) for scores in linear_scores.values()]
+print(f"hinge, best to worst penalty, each tuned:     {max(three) - min(three):.4f}")
+print(f"seed to seed, one model (largest of all six): {max(spreads):.4f}")
 for penalty in PENALTIES:
     column = grid["hinge", penalty]
     print(f"hinge, {penalty:12} best alpha to worst alpha: {column.max() - column.min():.4f}")
@@ -341,8 +346,8 @@ print(f"hinge, L2, default alpha: pixels 0 to 255 {raw_accuracy:.4f}, 0 to 1 {sc
 
 # %% [markdown]
 # Penalties that differ by less than the seeds do are not ranked by this experiment. Alpha and the
-# scale of the pixels belong together, too: the same alpha means another strength of penalty, and
-# the same step another step, when the pixels are 255 times larger.
+# scale of the pixels belong together, too: when pixels are 255 times larger, weights can be 255
+# times smaller, and the same alpha hardly punishes them.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What do layers buy?
@@ -350,10 +355,8 @@ print(f"hinge, L2, default alpha: pixels 0 to 255 {raw_accuracy:.4f}, 0 to 1 {sc
 # A *dense net* puts layers between pixels and scores. Each unit of a dense layer is a weighted sum
 # of all outputs of the layer before, cut off at zero (ReLU), so the net can build its own features
 # instead of one template for each digit. A softmax at the end turns ten scores into probabilities.
-# *Dropout* sets a random share of a layer's outputs to zero in each training step, so that no unit
-# can rely on another one.
 #
-# S5's net, exactly; `dropout=0.30` puts a dropout layer after each of the four hidden layers.
+# Here is S5's net; `dropout=0.30` puts a dropout layer after each of the four hidden layers.
 
 
 # %%
@@ -374,10 +377,10 @@ print(f"{dense_table['parameters'].sum():,} parameters")
 dense_table
 
 # %% [markdown]
-# All runs use the Adam optimizer with its default rate, 32 images a step and the loss
-# `sparse_categorical_crossentropy`, minus the logarithm of the probability that the net gives to
-# the truth. `training.fit` is `model.fit` that can be interrupted: it goes on where it was, and a
-# finished run is read back when you run the notebook again.
+# All runs use Adam with its default rate, 32 images a step and the loss
+# `sparse_categorical_crossentropy`: minus the logarithm of the probability given to the truth.
+# `training.fit` is `model.fit` that can be interrupted: it goes on where it was, and a finished run
+# is read back when you run the notebook again.
 
 
 # %%
@@ -465,9 +468,8 @@ accuracy_curves(dense_runs, title="Dense nets: training and validation accuracy"
 # %% [markdown]
 # Two lines belong to each net. Look at the gap between them: given enough epochs, the training line
 # of the net without dropout runs ahead of its validation line. With dropout, or in the first
-# epochs, the training line can lie *below* the validation line, because it was measured while units
-# were missing, and as a mean over the epoch, before the net was as good as at its end. That is why
-# the table measures train accuracy again afterwards.
+# epochs, it can lie *below*: it was measured while units were missing, and as a mean over an epoch
+# in which the net still improved. So the table measures train accuracy again afterwards:
 
 # %%
 for name, runs in dense_runs.items():
@@ -477,8 +479,8 @@ for name, runs in dense_runs.items():
 # %% [markdown]
 # ### What goes wrong: "dropout gave the best dense net" (M5.6)
 #
-# S5 wrote so, and went on to analyze the errors of that net. Here are its own figures, and yours:
-# both nets in inference mode, where nothing is dropped.
+# S5 wrote so, and went on to analyze the errors of that net. Here are its own figures, and yours,
+# measured in *inference mode*, where nothing is dropped.
 
 # %%
 s5 = training.reported("S5")
@@ -488,14 +490,14 @@ for name, key in (("dense", "dense"), ("dense + dropout", "dense_dropout")):
     print(f"here: {row['validation accuracy']:.4f} on validation ({row['95 % interval']})")
 best_dense = max(dense_runs, key=lambda name: results[name]["validation accuracy"])
 lead = abs(np.diff([results[name]["validation accuracy"] for name in dense_runs])[0])
-print(f"Higher here: {best_dense}, by {lead * len(split.y_validation):.0f} images", end=" ")
-print(f"of {len(split.y_validation):,}.")
+print(f"Higher here: {best_dense}, lead in images:", end=" ")
+print(f"{lead * len(split.y_validation):.0f} of {len(split.y_validation):,}.")
 
 # %% [markdown]
 # S5's own numbers say the opposite of its text. Part of that gap is a net that was measured while
 # it still dropped units (M5.1, below); part of it may be that four dropout layers, one of them on
-# only 32 units, are too much for so small a net. Whether dropout helps *here*, you can judge when
-# the two nets are compared image by image, in the section *What does each step buy?*
+# only 32 units, are too much for so small a net. Whether dropout helps *here* is decided image by
+# image, in the section *What does each step buy?*
 
 # %% [markdown]
 # ### What goes wrong: a promised callback that is not there (M5.8)
@@ -505,26 +507,33 @@ print(f"of {len(split.y_validation):,}.")
 # The loss on held-out images, epoch by epoch, as S5 printed it:
 
 # %%
-dashboards.learning_curves(
-    {key: s5["dense"][key] for key in ("loss", "val_loss")},
+reported_loss = np.array(s5["dense"]["val_loss"])
+epochs_shown = np.arange(1, len(reported_loss) + 1)
+dashboards.line_plot(
+    {
+        "training": (epochs_shown, s5["dense"]["loss"]),
+        "held-out": (epochs_shown, reported_loss),
+    },
+    xlabel="epoch",
+    ylabel="loss",
     title="S5's dense net: the loss on held-out images turns around",
-    metrics=["loss"],
 )
 
 # %%
-reported_loss = np.array(s5["dense"]["val_loss"])
 best_epoch = int(reported_loss.argmin())
 rise = reported_loss[-1] / reported_loss[best_epoch] - 1
 print(f"Lowest in epoch {best_epoch + 1}: {reported_loss[best_epoch]:.4f}", end=", ")
 print(f"after {len(reported_loss)} epochs: {reported_loss[-1]:.4f}, {rise:.0%} higher.")
+reported_accuracy = s5["dense"]["val_accuracy"]
+print(f"Accuracy in these two epochs: {reported_accuracy[best_epoch]}, {reported_accuracy[-1]}.")
 
 # %% [markdown]
-# The accuracy hides it, because the net becomes surer of answers that were wrong before. Now with
-# the callbacks that S5 gave its convolutional nets only, all three ready-made:
+# Accuracy hides the rise: a net can become surer of its wrong answers without giving more of them.
+# Now with the callbacks that S5 gave its CNNs only, all three ready-made:
 #
 # - `ReduceLROnPlateau` multiplies the learning rate by 0.2 when the validation loss has not
 #   improved for `PATIENCE` epochs;
-# - `CSVLogger` writes a line for each epoch into a file. It has to *append*, because a run that was
+# - `CSVLogger` writes a line for each epoch into a file. It *appends*, because a run that was
 #   interrupted goes on in the same file;
 # - `ModelCheckpoint` saves the model, here only when its validation loss is the lowest so far.
 
@@ -537,6 +546,7 @@ def artifact(name, suffix):
     return training.artifacts_folder() / f"{stem}{suffix}"
 
 
+# %%
 def watching(name):
     """Make a learning-rate callback, a log and a checkpoint; new objects for each run."""
     return [
@@ -548,13 +558,13 @@ def watching(name):
     ]
 
 
+# %%
 def read_log(name):
     """Read the log of the latest run: the file may hold earlier runs, each from epoch 0 on."""
     log = pd.read_csv(artifact(name, ".csv"))
     return log.loc[log.index[log["epoch"] == 0][-1] :].reset_index(drop=True)
 
 
-# %%
 def load_best(name, run):
     """Load the checkpoint; if nothing was trained, make sure that it belongs to this run."""
     model = training.load_model(artifact(name, "_best.keras"))
@@ -569,7 +579,7 @@ def load_best(name, run):
 
 # %% [markdown]
 # One more checkpoint writes the file that S5 wrote: `save_best_only` is off, so `monitor` decides
-# nothing and every epoch overwrites the last one (M5.16).
+# nothing and every epoch overwrites the one before (M5.16).
 
 # %%
 last_epoch_file = artifact("dense_callbacks", "_last.keras")
@@ -580,6 +590,8 @@ _, scheduled_run = train_dense(
     seed=0,
     callbacks=[*watching("dense_callbacks"), every_epoch],
 )
+
+# %%
 scheduled_dense = load_best("dense_callbacks", scheduled_run)
 at_best = int(np.argmin(scheduled_run.history["val_loss"]))
 add_network(
@@ -605,12 +617,12 @@ pd.DataFrame(
 for name, history in (("plain", plain_history), ("with callbacks", scheduled_history)):
     losses = np.array(history["val_loss"])
     print(f"{name:15} last epoch {losses[-1] / losses.min() - 1:6.1%} above its best", end=", ")
-    print(f"learning rate lowered {len(set(history['learning_rate'])) - 1} times")
+    print(f"cuts of the learning rate: {len(set(history['learning_rate'])) - 1}")
 
 # %% [markdown]
 # The two runs start from the same weights and see the same batches, so their losses agree until
-# the rate falls for the first time. From there on, compare the two loss columns: a smaller rate
-# lets the net settle instead of wandering off.
+# the rate falls for the first time (to the end, if it never does). From there on, compare the two
+# loss columns: a smaller rate should let the net settle instead of wandering off.
 #
 # ### What goes wrong: a checkpoint of the last epoch (M5.16)
 #
@@ -626,13 +638,13 @@ for label, model in (
     print(f"{label}: validation loss {measured['loss']:.4f}, accuracy {measured['accuracy']:.4f}")
 
 # %% [markdown]
-# The best epoch cannot have the higher loss, because that is how it was chosen; its accuracy may
-# well be the lower one, since loss and accuracy need not agree. If the last epoch was the best one,
-# the two files are equal, by luck.
+# The best epoch cannot have the higher loss, because that is how it was chosen; its accuracy may be
+# the lower one, since loss and accuracy need not agree. If the last epoch was the best one, the two
+# files are equal, by luck.
 #
-# S5's other problem with reloading: the branch that skipped training restored the model but no
-# history, so its later plots failed. A reload is complete when it brings back everything that
-# later cells use. The log on disk and the run's own record both do:
+# S5's other problem with reloading: with training switched off, it restored the model but neither
+# the history nor the image generator, so later cells failed. A reload is complete when it brings
+# back everything that later cells use. The saved history and the log do that for the curves:
 
 # %%
 saved = training.save_history(scheduled_run.history, artifact("dense_callbacks", ".json"))
@@ -657,6 +669,10 @@ dashboards.confusion_matrix(
     title="Dense net: percent of each true digit",
 )
 
+# %% [markdown]
+# The diagonal is what goes right. The next plot leaves it out, so that the color scale serves the
+# errors; the table after it names the most frequent ones.
+
 # %%
 dashboards.confusion_matrix(
     split.y_validation,
@@ -670,9 +686,8 @@ dashboards.confusion_matrix(
 dashboards.most_confused(split.y_validation, dense_predictions, data.class_names, top=5)
 
 # %% [markdown]
-# The diagonal of the first plot is what goes right; the second plot drops it, so that the color
-# scale serves the errors. The table names the most frequent ones. Two views of the images behind
-# these numbers:
+# Look for dark cells that mirror each other across the diagonal (4 read as 9 and 9 read as 4): such
+# a pair of digits looks alike to the net. Two views of the images behind these numbers:
 
 # %%
 dashboards.mistakes_by_class(
@@ -684,6 +699,9 @@ dashboards.mistakes_by_class(
     title="Dense net: the first mistakes of each digit, with the prediction",
 )
 
+# %% [markdown]
+# A column is a true digit, a caption what the net took it for. Next, one row for each prediction:
+
 # %%
 dashboards.mistakes_by_pair(
     split.x_validation,
@@ -694,8 +712,8 @@ dashboards.mistakes_by_pair(
 )
 
 # %% [markdown]
-# Judge each image: would you have read it correctly? Mistakes that you would not make yourself are
-# what a better model can still gain.
+# An empty place is a mistake that the net did not make. Judge each image: would you have read it
+# right? Mistakes that you would not make are what a better model can still gain.
 #
 # ### What goes wrong: an errors-only matrix without a fixed list of classes (M5.14)
 #
@@ -717,19 +735,18 @@ assert np.array_equal(
 
 # %% [markdown]
 # A class without errors vanishes, all later rows move up, and a loop over ten diagonal cells
-# fails. In S5 a handler swallowed that failure (M5.13, below). Always pass the complete list of
-# classes.
+# fails. In S5 a handler swallowed that failure (M5.13, below). Always pass all classes.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What do convolutions buy?
 #
-# A dense layer does not know that two pixels are neighbors; shuffle the pixels of all images in
-# the same way and it learns just as well. A *convolution* slides a small window of weights over
-# the image and computes the same weighted sum everywhere, so a stroke is recognized wherever it
-# is. S5's net stacks two blocks of three convolutions. The third one of each block moves in steps
-# of two pixels (*stride*), which halves height and width. *Batch normalization* after each
-# convolution brings its outputs to a common scale: in training with the mean and variance of the
-# batch, afterwards with running averages that it collected.
+# A dense layer does not know that two pixels are neighbors: shuffle the pixels of all images in
+# the same way, and it learns as well as before. A *convolution* computes the same weighted sum of a
+# small window everywhere, so a stroke is recognized wherever it is. S5's net stacks two blocks of
+# three convolutions. The third one of each block moves in steps of two pixels (*stride*), which
+# halves height and width; max pooling would do that too, but without weights that learn how. *Batch
+# normalization* follows each convolution: in training it uses the mean and variance of the batch,
+# afterwards running averages that it collected.
 
 
 # %%
@@ -760,13 +777,13 @@ print(f"{cnn_table['multiply-adds'].sum():,} multiply-adds for each image")
 cnn_table
 
 # %% [markdown]
-# The table answers a question about cost: parameters sit in the first dense layer, but the work is
-# done in the convolutions, whose few weights are used at every position.
+# Parameters sit in the first dense layer, but the work is done in the convolutions, whose few
+# weights are used at every position.
 #
-# One setting differs from S5's. The running averages of batch normalization move by a step of
-# `1 - momentum` with each batch. With Keras' default of 0.99 they need hundreds of batches to
-# forget their starting values, and S5's epochs had many. With few batches, a net would look good
-# in training and fail in inference, so `momentum` is 0.9 here.
+# One setting of the net differs from S5's. The running averages of batch normalization move by a
+# step of `1 - momentum` with each batch. With Keras' default of 0.99 they need hundreds of batches
+# to forget their starting values. S5 had enough of them. With few batches a net would look good in
+# training and fail in inference, so `momentum` is 0.9 here.
 
 # %%
 steps = CNN_EPOCHS * -(-len(split.y_train) // BATCH_SIZE)
@@ -799,13 +816,14 @@ for label, sides in shapes.items():
     print(f"weights of the next layer {(flat_size + 1) * 128:,}")
 
 # %% [markdown]
-# Nobody noticed, because comments do not run. A table made from the model cannot be out of date.
+# Comments do not run, so nothing fails when they are wrong. A table made from the model cannot be
+# out of date.
 #
-# ### Train it, without and with augmentation
+# ### Does augmentation help?
 #
-# *Augmentation* shows the net a slightly different version of each image in each epoch. For digits
-# small rotations, zooms (drawn separately for x and y) and shifts leave the meaning alone. Flips
-# do not: a mirrored 2 is no 2.
+# *Augmentation* shows the net a slightly different version of each image in each epoch. Small
+# rotations, zooms (drawn separately for x and y) and shifts leave a digit what it is. Flips do not:
+# a mirrored 2 is no 2.
 
 # %%
 augment = augmentation.affine(rotation=10, zoom=0.1, shift=0.1)
@@ -817,6 +835,10 @@ dashboards.image_strip(
     [*data.class_names, *[""] * 30],
     title="First row: originals. Below: what augmentation makes of them",
 )
+
+# %% [markdown]
+# Compare each column with its first image: if you can still read every digit, the labels stay
+# true. Both nets below get the callbacks of the dense net, and their best epoch is kept.
 
 
 # %%
@@ -835,6 +857,7 @@ def train_cnn(name, *, seed, dropout=(0.30, 0.30, 0.40), transforms=()):
     return load_best(file, run), run
 
 
+# %%
 def best_accuracy(run):
     """Return the validation accuracy of the epoch that the checkpoint keeps."""
     return run.history["val_accuracy"][int(np.argmin(run.history["val_loss"]))]
@@ -856,17 +879,17 @@ results_table()
 # %%
 speed = cnn_runs["CNN"][0].images_per_second / dense_runs["dense"][0].images_per_second
 print(f"The CNN learned from {cnn_runs['CNN'][0].images_per_second:,.0f} images a second,", end=" ")
-print(f"{speed:.1%} of the dense net's speed. It had {CNN_EPOCHS} epochs,", end=" ")
-print(f"the dense nets had {DENSE_EPOCHS}, and S5's nets {s5['cnn']['epochs']}.")
+print(f"{speed:.1%} of the dense net's speed.")
+print(f"Epochs: CNN {CNN_EPOCHS}, dense nets {DENSE_EPOCHS}, S5's nets {s5['cnn']['epochs']}.")
 
 # %%
 accuracy_curves(cnn_runs, title="CNN: training and validation accuracy")
 
 # %% [markdown]
-# With very few epochs a curve is hardly more than a point; `full` shows more. The training line of
-# the augmented net answers a harder question than the other three: it was measured on changed
-# images, with dropout. Its validation line was measured on unchanged images without dropout.
-# Comparing the two says nothing about overfitting (M5.18). This does:
+# With one epoch a curve is a point; `full` shows more. Both training lines were measured with
+# dropout, the augmented net's on changed images as well; both validation lines on unchanged images
+# without dropout. So the gap between a net's two lines says little about overfitting (M5.18). This
+# says more:
 
 # %%
 for name, runs in cnn_runs.items():
@@ -882,8 +905,8 @@ for name, runs in cnn_runs.items():
 read_log("CNN_seed0").assign(epoch=lambda log: log["epoch"] + 1).round(5)
 
 # %% [markdown]
-# The log counts epochs from 0; the line above turns that into counting from 1. The learning rate
-# in it is the one that the epoch ran with.
+# The log counts epochs from 0; the cell above turns that into counting from 1. Its learning rate is
+# the one that the epoch ran with: a cut shows in the row after an epoch without improvement.
 #
 # ### Where does the CNN fail?
 
@@ -897,6 +920,9 @@ dashboards.confusion_matrix(
     title="CNN + augmentation: percent of each true digit",
 )
 
+# %% [markdown]
+# Compare the diagonal with the dense net's: which digits gained, which lost? The errors alone:
+
 # %%
 dashboards.confusion_matrix(
     split.y_validation,
@@ -905,6 +931,9 @@ dashboards.confusion_matrix(
     mode="errors",
     title="CNN + augmentation: errors only",
 )
+
+# %% [markdown]
+# Are the pairs that the dense net confused still the darkest cells? The images behind them:
 
 # %%
 dashboards.mistakes_by_class(
@@ -915,6 +944,9 @@ dashboards.mistakes_by_class(
     per_class=6,
     title="CNN + augmentation: the first mistakes of each digit, with the prediction",
 )
+
+# %% [markdown]
+# A net trained enough makes few mistakes, so some columns may be short or empty. By pair:
 
 # %%
 dashboards.mistakes_by_pair(
@@ -931,14 +963,14 @@ print(f"Wrong: dense {np.sum(dense_predictions != split.y_validation)}", end=", 
 print(f"CNN + augmentation {np.sum(cnn_predictions != split.y_validation)}, both {both.sum()}")
 
 # %% [markdown]
-# Images that two so different nets both misread are worth a look: they are the hard or the
-# mislabeled ones. More training removes the other mistakes first.
+# Empty places are mistakes that did not happen. Once both nets are well trained, the images that
+# both misread are worth a look: they are often the hard or the mislabeled ones.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How do you train on to a target?
 #
 # S5 trained its best net on until it reached a target *on the test set*. The honest version looks
-# at validation images: `callbacks.StopAtTarget` accepts no other metric. The net starts from its
+# at validation images: `callbacks.StopAtTarget` accepts no other data. The net starts from its
 # checkpoint, which holds the optimizer's state as well, and the target was set before anything was
 # measured (`TARGET`, above).
 
@@ -968,8 +1000,8 @@ results_table().tail(3)
 
 # %% [markdown]
 # `seconds` of the last row counts the further epochs only. Even the honest version has a price: an
-# accuracy that stopped the training was chosen because it is high, so expect a slightly lower one
-# on new images. The test set at the end is there to tell.
+# accuracy that stopped the training was chosen because it is high, so expect it to flatter a
+# little. The test set at the end is there to tell.
 #
 # ### What goes wrong: training until the test set says yes (M5.4)
 #
@@ -1002,17 +1034,18 @@ print(f"typically (median) after {np.median(first_hits):.0f} epochs;", end=" ")
 print(f"highest value on average {draws.max(axis=1).mean():.4f}.")
 
 # %% [markdown]
-# The gap between the last number and the first one is pure selection. It looks like progress.
+# The line *highest so far* can only climb, and it looks like progress. The gap between the last
+# number and the first one is pure selection: that is the cost.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What does each step buy?
 #
 # ### What goes wrong: comparing families that differ in everything (M5.9)
 #
-# S5's nets differ in more than their layers: its CNN has batch normalization, dropout, a
-# learning-rate callback and checkpoints; its dense nets have none of these. And dropout in the CNN
-# is praised in the conclusion, although it was never switched off. You already have the dense net
-# with the CNN's callbacks. One run more closes the chain: the CNN without dropout.
+# S5's nets differ in more than their layers: its CNNs have batch normalization, dropout, a
+# learning-rate callback and checkpoints; of these its dense nets have at most dropout. And its
+# conclusion credits dropout in the CNN, which was never switched off. You already have the dense
+# net with the CNN's callbacks. One run more closes the chain: the CNN without dropout.
 
 # %%
 no_dropout_model, no_dropout_run = train_cnn("CNN_without_dropout", seed=0, dropout=(0, 0, 0))
@@ -1062,17 +1095,18 @@ steps_table
 # %%
 for verdict, real in (("More than chance", True), ("Could be chance", False)):
     rows = steps_table[steps_table["more than chance"] == real]
-    found = "; ".join(f"{row['from']} → {row['to']}" for _, row in rows.iterrows())
-    print(f"{verdict}: {found or 'none'}.")
-print(f"Trained networks in each comparison: one seed, {len(split.y_validation):,} images.")
+    found = [f"{a} → {b} ({gain:+.2f})" for a, b, gain in rows.iloc[:, :3].to_numpy()]
+    print(f"{verdict}: {'; '.join(found) or 'none'}.")
+print(f"Gains in points; one seed of each model, {len(split.y_validation):,} images.")
 
 # %% [markdown]
-# This table is the answer to the question in the title. Each row changes as little as possible:
-# the loss, the layers, dropout, the callbacks, the convolutions (with their batch normalization),
-# dropout again, augmentation. Seven comparisons are seven chances to be fooled, so the threshold
-# of 0.05 is divided by their number (Bonferroni). One thing the table does not equalize is
-# training: the CNN had fewer epochs than the dense nets. And McNemar's test knows the scatter of
-# the images, not that of the seeds; the column `over seeds` of the results does.
+# This table answers the question of the section; a negative gain says that the step cost accuracy.
+# Each row changes as little as possible: the loss, the layers, dropout, the callbacks, the
+# convolutions (with their batch normalization), dropout again, augmentation. Every comparison is a
+# chance to be fooled, so the threshold of 0.05 is divided by their number (Bonferroni). Training is
+# not equalized: the CNNs had fewer epochs than the dense nets. And McNemar's test knows the scatter
+# of the images, not that of the seeds; for that, compare the column `over seeds` of the results
+# where it holds more than one.
 #
 # ### What goes wrong: differences smaller than noise (M5.10)
 #
@@ -1085,15 +1119,15 @@ low, high = training.accuracy_interval(round(plain * images), images)
 deviation = np.sqrt(images * plain * (1 - plain))
 difference = (augmented - plain) * images
 print(f"Difference: {difference:.0f} images of {images:,}.")
-print(f"Standard deviation of one count of correct images: {deviation:.1f} images.")
-print(f"The difference is {difference / deviation:.1f} of them.")
+print(f"Standard deviation of one count of correct images: {deviation:.1f} images,", end=" ")
+print(f"of the difference of two such counts, if independent: {deviation * np.sqrt(2):.1f}.")
 print(f"95 % interval of the plain net: {low:.4f} to {high:.4f}; augmented: {augmented}.")
 print(f"Inside the interval: {low <= augmented <= high}")
 
 # %% [markdown]
 # One training each, one test set, and a difference that sampling alone can make: that augmentation
-# helps is plausible, but this was no evidence. Paired counts (McNemar) or several seeds could have
-# provided it.
+# helps is plausible, but this was no evidence. Paired counts, as in the table above, and several
+# seeds could have provided it.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How robust are the models?
@@ -1118,31 +1152,37 @@ dashboards.image_strip(
     title="A pen runs dry: strength 0 (top row) to 1",
 )
 
+# %% [markdown]
+# Read down a column: from which row on would you guess? The models get the same images:
+
 # %%
 PROBED = ("logistic, L2", "dense", "CNN", "CNN + augmentation")
 probe_images, probe_labels = split.x_validation[:PROBE_IMAGES], split.y_validation[:PROBE_IMAGES]
 dry = np.concatenate([fade(probe_images, strength) for strength in STRENGTHS])
 faded = {
-    name: np.mean(np.split(classifiers[name](dry) == np.tile(probe_labels, 5), 5), axis=1)
+    name: np.mean(classifiers[name](dry).reshape(len(STRENGTHS), -1) == probe_labels, axis=1)
     for name in PROBED
 }
+
+# %%
 dashboards.line_plot(
-    {name: (STRENGTHS, accuracies) for name, accuracies in faded.items()},
+    {name: (STRENGTHS, values) for name, values in faded.items()},
     xlabel="strength of fading",
     ylabel="validation accuracy",
     title="Accuracy when the ink fades",
 )
 
 # %%
-losses = {name: values[0] - values[-1] for name, values in faded.items()}
-print(f"Points lost from no fading to full fading, on {len(probe_labels):,} images:", end=" ")
-print(", ".join(f"{name} {100 * lost:.1f}" for name, lost in losses.items()))
-print(f"Least loss: {min(losses, key=losses.get)}.", end=" ")
+lost = {name: 100 * (values[0] - values[-1]) for name, values in faded.items()}
+print(f"Points lost from no fading to full fading, on {len(probe_labels):,} images:")
+print(", ".join(f"{name} {points:.1f}" for name, points in lost.items()) + ".")
+print(f"Most lost: {max(lost, key=lost.get)}.", end=" ")
 print(f"Highest accuracy at full fading: {max(faded, key=lambda name: faded[name][-1])}.")
 
 # %% [markdown]
-# Compare the slopes, not only the heights: a model that starts higher can fall faster. None of the
-# models has ever seen faded ink; augmentation made shifts and rotations familiar, nothing else.
+# Compare the slopes, not only the heights: a model that starts higher can fall faster, and one that
+# has learned nothing has nothing to lose. None of them has ever seen faded ink; augmentation made
+# shifts, zooms and rotations familiar, nothing else.
 #
 # The second idea: a 6 that leans. Turn sixes step by step and watch whether they are still sixes.
 
@@ -1156,12 +1196,18 @@ read_as = {
     name: classifiers[name](turned.reshape(-1, 28, 28, 1)).reshape(turned.shape[:2])
     for name in PROBED
 }
+
+# %%
 dashboards.line_plot(
     {name: (ANGLES, np.mean(answers == 6, axis=1)) for name, answers in read_as.items()},
-    xlabel="turned clockwise by (degrees)",
+    xlabel="turned counterclockwise by (degrees)",
     ylabel="share read as 6",
-    title=f"{len(sixes)} validation sixes, turned",
+    title=f"How far {len(sixes)} validation sixes may lean",
 )
+
+# %% [markdown]
+# Look for a plateau around 0°: its width depends on the angles that a model has seen. (A net that
+# has hardly learned anything has none.) One example:
 
 # %%
 dashboards.image_strip(
@@ -1183,8 +1229,7 @@ for name, answers in read_as.items():
     print(f"a turn of 15 or 30 degrees rescues {rescued.sum()}.")
 
 # %% [markdown]
-# Look for a plateau around 0°: how wide it is depends on the angles that a model has seen. (A net
-# that has hardly learned anything has no plateau.) A rescued 6 hints that a wider rotation in
+# The captions say at which angles the CNN gives up. A rescued 6 hints that a wider rotation in
 # augmentation might help, up to the angle at which a 6 becomes a 9.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -1206,6 +1251,7 @@ def copy_of(model):
     return copy
 
 
+# %%
 training.seed_everything(0)
 probe = augmentation.scale(probe_images)
 nets = {**dense_models, "CNN": cnn_models["CNN"]}
@@ -1238,30 +1284,36 @@ for name, answers in passes.items():
 pd.DataFrame(rows).round(4)
 
 # %% [markdown]
-# The net without a random layer is the same ten times. The others answer differently from pass to
-# pass, for as many images as the last column says. S5's list of "misclassified" digits held two
-# that were predicted correctly: the error mask and the labels came from different passes.
+# The net without a random layer is the same ten times. The others change their answers from pass to
+# pass, for as many images as the last column says; the cost is the gap between `inference mode` and
+# `mean`. S5's list of "misclassified" digits held two that were predicted correctly: the error mask
+# and the labels came from different passes.
 #
-# With batch normalization an image even gets another answer depending on its neighbors. The same
-# image, alone and in a batch:
+# With batch normalization, what a net says about an image even depends on the other images in the
+# batch. The same image, alone and in a batch:
 
 # %%
-cnn = cnn_models["CNN"]
 no_dropout = copy_of(no_dropout_model)  # so that batch normalization is the only difference
 for label, net, mode in (("training", no_dropout, True), ("inference", no_dropout_model, False)):
     alone = np.asarray(net(probe[:1], training=mode))[0]
     in_batch = np.asarray(net(probe[:50], training=mode))[0]
     print(f"{label:9} mode: largest difference in probability {np.abs(alone - in_batch).max():.6f}")
+
+# %%
 averages = [
     np.abs(np.asarray(after) - np.asarray(before)).max()
     for before, after in zip(
-        cnn.non_trainable_variables, copies_of_nets["CNN"].non_trainable_variables, strict=True
+        nets["CNN"].non_trainable_variables,
+        copies_of_nets["CNN"].non_trainable_variables,
+        strict=True,
     )
     if "moving" in before.path
 ]
-print(f"Ten calls moved the copy's running averages by up to {max(averages):.3f}.")
+print(f"The ten passes moved the copy's running averages by up to {max(averages):.3f}.")
 
 # %% [markdown]
+# Calling a model in training mode leaves traces in it: hence the copy.
+#
 # ### What goes wrong: evaluate until lucky (M5.2) against a lowered bar (M5.3)
 #
 # If an evaluation is random, it can be repeated until it is good enough. S5 did so, in a loop that
@@ -1274,7 +1326,7 @@ print(f"Ten random passes of one CNN: mean {lucky.mean():.4f}, highest {lucky.ma
 print(f"Reporting the highest one is worth {gain:.4f}, or {gain * len(probe_labels):.1f} images.")
 again = [np.mean(classifiers["CNN"](probe_images) == probe_labels) for _ in range(3)]
 assert len(set(again)) == 1, "inference mode must give the same accuracy each time"
-print(f"Three passes in inference mode: {[float(round(value, 4)) for value in again]}")
+print("Three passes in inference mode:", ", ".join(f"{value:.4f}" for value in again))
 
 # %% [markdown]
 # In inference mode the loop would have ended at once or never. S5's loop had another leak: the
@@ -1296,14 +1348,14 @@ print(
 
 # %% [markdown]
 # The last value ended the loop. Without the rounding the loop would have gone on; without the
-# random passes there would have been one number, near the mean.
+# random passes it would have seen the same number each time.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What goes wrong: a log that remembers too much (M5.5)
 #
-# S5 took the number of lines in its log as the number of epochs. The log was opened in append mode
-# by a cell that was run more than once. Here the logger is called as Keras calls it, so no training
-# is needed: a cell with three epochs, run twice.
+# S5 took the number of lines in its log as the number of epochs. The log was opened in append mode,
+# and the cell that did so was apparently run more than once. Here the logger is called as Keras
+# calls it, so no training is needed: a cell with three epochs, run twice.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -1317,10 +1369,13 @@ for _ in range(2):  # the cell is run, and run again
     logger.on_train_end()
 lines = pd.read_csv(toy_log)
 print(f"Lines: {len(lines)}. Epochs of the latest run: {lines['epoch'].iloc[-1] + 1}.")
+
+# %%
+# NBVAL_CHECK_OUTPUT
 hidden = s5["advanced"]["logged_epochs"] - s5["advanced"]["visible_epochs"]
 hours = hidden * s5["advanced"]["seconds"] / s5["advanced"]["epochs"] / 3600
 print(f"S5: {s5['advanced']['logged_epochs']} lines, {s5['advanced']['visible_epochs']}", end=" ")
-print(f"epochs in view: {hidden} epochs, about {hours:.1f} hours, nobody can see.")
+print(f"epochs in view: {hidden} epochs, about {hours:.1f} hours of training, are hidden.")
 
 # %% [markdown]
 # Append mode is right for a run that was interrupted and wrong as a counter. `read_log` above
@@ -1333,6 +1388,7 @@ print(f"epochs in view: {hidden} epochs, about {hours:.1f} hours, nobody can see
 # %%
 old_model = training.artifacts_folder() / "06_toy_model.keras"  # is not there
 old_model.unlink(missing_ok=True)
+toy_log.write_text("epoch,loss\n0,1.0\n")  # of an older run
 try:
     old_model.unlink()
     toy_log.unlink()
@@ -1340,13 +1396,14 @@ except:  # noqa: E722, S110 - the mistake on show
     pass
 print(f"Without the model file, the old log survives: {toy_log.exists()}")
 
+# %%
 for file in (old_model, toy_log):  # one file at a time, and only the case that is expected
     file.unlink(missing_ok=True)
 print(f"Removed one by one, it survives: {toy_log.exists()}")
 
 # %% [markdown]
-# So the lines of an older run were counted as epochs of the new one. The same handler around a
-# plot hides a typing error: the cell below ends without a plot and without a word.
+# The lines of the older run are then counted as epochs of the new one. The same handler around a
+# plot hides a typing error: the cell below ends without a plot and without an error.
 
 # %%
 try:
@@ -1379,6 +1436,13 @@ class HomeMade(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+# %%
+try:
+    print(HomeMade(0.9).model)
+except AttributeError as error:  # what the parent's initializer would have set
+    print(f"AttributeError: {error}")
+
+# %%
 toy_inputs, toy_targets = np.zeros((8, 2), "float32"), np.zeros(8, "int64")
 toy_net = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, activation="softmax")])
 toy_net.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -1388,7 +1452,11 @@ for callback in (HomeMade(0.9), callbacks.StopAtTarget(0.9)):
     try:  # without validation data
         toy_net.fit(toy_inputs, toy_targets, verbose=0, callbacks=[callback])
     except (TypeError, ValueError) as error:
-        print(f"{type(callback).__name__}: {type(error).__name__}: {error}\n")
+        print(f"{type(callback).__name__}: {type(error).__name__}: {error}")
+
+# %% [markdown]
+# Both stop with an error, and both should: there is nothing to compare. The difference is that one
+# message names the cause. The shared list, and an epoch number that counts from 0:
 
 # %%
 first, second = HomeMade(0.0), HomeMade(0.0)
@@ -1398,18 +1466,16 @@ print(f"Noted by the first: {first.reached} (the 7th epoch, counted from 0).", e
 print(f"Noted by the second, which was never used: {second.reached}")
 
 # %% [markdown]
-# Both stop with an error, and both should: there is nothing to compare. The difference is that one
-# message names the cause. `keras.callbacks.EarlyStopping` and `ReduceLROnPlateau` cover most needs;
-# for the rest, call `super().__init__()`, check that the metric is there, and test the callback
-# without a model, as in the last cell.
+# `keras.callbacks.EarlyStopping` and `ReduceLROnPlateau` cover most needs; for the rest, call
+# `super().__init__()`, check that the metric is there, and test the callback without training, as
+# in the last cell.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What goes wrong: small test sets and shifting names (M5.18)
 #
 # For a trial run S5 cut the training set to the first few hundred images, and the test set with
 # it. Here a net is measured again and again on a random sample of the validation images, drawn
-# with replacement (a *bootstrap*), and the scatter is compared with the formula
-# √(p (1 − p) / n).
+# with replacement (a *bootstrap*), and the scatter compared with the formula √(p (1 − p) / n).
 
 # %%
 correct = predictions["dense"] == split.y_validation
@@ -1418,14 +1484,14 @@ generator = np.random.default_rng(0)
 for n in (293, 1_999, 10_000):
     scatter = generator.choice(correct, size=(1_000, n)).mean(axis=1).std()
     formula = np.sqrt(share * (1 - share) / n)
-    print(
-        f"n = {n:6,}: standard error {scatter:.4f} by bootstrap, {formula:.4f} by formula,", end=" "
-    )
-    print(f"95 % of results within ± {100 * 1.96 * formula:.1f} points")
+    print(f"n = {n:6,}: standard error {scatter:.4f} by bootstrap, {formula:.4f} by", end=" ")
+    print(f"formula, 95 % of results within ± {100 * 1.96 * formula:.1f} points")
 
 # %% [markdown]
-# A sample of 293 images cannot tell apart models that differ by a point. When time is short, cut
-# the *training* images, which cost most, and keep what you measure with as large as you can.
+# Models that differ by less than the last number of a line cannot be told apart with that many
+# images. When time is short, cut the *training* images, which cost most, and measure with as many
+# as you can. (The small profiles of this notebook cut both; the intervals in its tables say what
+# that costs.)
 #
 # And the test images changed their shape halfway through S5's notebook, under the same name, so a
 # cell that ran well once did something else the second time:
@@ -1437,9 +1503,9 @@ for run_number in (1, 2):
     print(f"run {run_number} of the same cell: {toy_images.shape}")
 
 # %% [markdown]
-# Two more small ones. The accuracy function got truth and prediction in the wrong order. For
-# accuracy that changes nothing, for a confusion matrix everything. And a GPU was announced, but the
-# time per epoch is that of a processor without one:
+# Two more small ones. The accuracy function got truth and prediction in the wrong order: for
+# accuracy that changes nothing, but a confusion matrix is turned over. And a GPU was announced, but
+# the time per epoch suggests a processor without one:
 
 # %%
 swapped = confusion_matrix(toy_pred, toy_true, labels=range(10))
@@ -1463,7 +1529,7 @@ print(f"yours from {cnn_runs['CNN'][0].images_per_second:.0f}.")
 # All choices are made: alpha, epochs, checkpoints, and which model to recommend, by its validation
 # accuracy. The test images are opened here, once.
 
-# %% tags=["test-set"]
+# %%
 S5_KEYS = {
     "hinge, L1": "linear_l1",
     "hinge, L2": "linear_l2",
@@ -1474,6 +1540,8 @@ S5_KEYS = {
     "CNN + augmentation": "cnn_augmented",
     "CNN + augmentation, continued": "advanced",
 }
+
+# %% tags=["test-set"]
 final = results_table().drop(columns=["over seeds", "seeds"]).set_index("model")
 for name, classify in classifiers.items():
     correct = int(np.sum(classify(data.x_test) == data.y_test))
@@ -1486,7 +1554,7 @@ final
 # %%
 chosen = final["validation accuracy"].idxmax()
 print(f"Chosen on {len(split.y_validation):,} validation images: {chosen}.")
-print(f"On {len(data.y_test):,} test images of {data.name}:", end=" ")
+print(f"On {len(data.y_test):,} test images:", end=" ")
 print(f"{final.loc[chosen, 'test accuracy']:.4f} ({final.loc[chosen, '95 % interval of test']}).")
 difference = final.loc[chosen, "test accuracy"] - final.loc[chosen, "validation accuracy"]
 print(f"Test minus validation: {100 * difference:+.2f} points.")
@@ -1510,23 +1578,18 @@ scatter.opts(size=10, width=800, height=340, tools=["hover"], **look)
 # ## Take-aways
 
 # %%
-by_family = {
-    "linear": ("logistic, L2", 7_850),
-    "dense": ("dense", 244_522),
-    "convolutional": ("CNN + augmentation", 597_066),
-}
-for family, (name, parameters) in by_family.items():
-    assert results[name]["parameters"] == parameters
-    print(f"{family:14} test {final.loc[name, 'test accuracy']:.4f}", end="  ")
-    print(f"({final.loc[name, '95 % interval of test']}), {parameters:,} parameters, {name}")
+for name in ("logistic, L2", "dense", "CNN + augmentation"):
+    row = final.loc[name]
+    print(f"{name:19} test {row['test accuracy']:.4f} ({row['95 % interval of test']}),", end=" ")
+    print(f"{row['parameters']:,} parameters, {row['seconds']:.1f} s of training")
 
 # %% [markdown]
-# - A linear model is a template for each digit and hard to beat for its price. Tune its penalty
-#   before you rank penalties, and take `log_loss` if you want probabilities.
+# - A linear model is one template for each digit: cheap, and the mark that a net has to beat. Tune
+#   the strength of a penalty before you rank penalties; take `log_loss` if you want probabilities.
 # - To learn what a step buys, change that step only, measure both models on the same images, and
 #   let a paired test and several seeds decide.
-# - A learning-rate callback, a log and a checkpoint of the *best* epoch cost three lines; give them
-#   to all models that you compare.
+# - A learning-rate callback, a log and a checkpoint of the *best* epoch cost a few lines; give them
+#   to all nets that you compare.
 # - Evaluate in inference mode: two evaluations of the same weights must give the same number.
 # - A number that decided anything (when to stop, what to keep, whether to try again) is no longer
 #   an estimate. Keep the test set out of every loop.

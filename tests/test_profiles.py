@@ -38,6 +38,15 @@ def test_start_prints_one_line_and_nothing_on_standard_error():
     assert "Keras 3." in done.stdout
 
 
+def test_start_keeps_tensorflow_from_warning_about_each_small_model():
+    code = (
+        "from course_utils import profiles; profiles.start('02'); import logging; "
+        "print(logging.getLogger('tensorflow').getEffectiveLevel() == logging.ERROR)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 def test_importing_the_package_loads_nothing_heavy():
     code = (
         "import sys, course_utils; "
