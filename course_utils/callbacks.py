@@ -356,18 +356,19 @@ class LearningRateTest:
 
     @property
     def steepest(self) -> float:
-        """Suggestion: the rate at which the smoothed loss falls fastest."""
+        """Suggestion: where the smoothed loss falls fastest, before its lowest value."""
         return float(self.rates[self._steepest_index()])
 
     @property
     def valley(self) -> float:
-        """Suggestion: the rate halfway down the longest fall of the smoothed loss."""
+        """Suggestion: halfway down the longest fall of the smoothed loss to its lowest value."""
         return float(self.rates[self._valley_index()])
 
     def _judged(self) -> range:
-        """Which batches the suggestions look at: not the first jitter, not the explosion."""
-        count = len(self.rates)
-        return range(count // 10, count - 5 if self.diverged and count > 20 else count)
+        """Which batches the suggestions look at: after the first jitter, up to the lowest loss."""
+        first = len(self.rates) // 10
+        lowest = first + int(np.argmin(self.smoothed[first:]))
+        return range(first, max(lowest, first + 1) + 1)
 
     def _axis(self) -> np.ndarray:
         """Rates as the plot spaces them."""

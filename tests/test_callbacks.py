@@ -360,6 +360,21 @@ def test_suggestions_lie_on_the_slope():
     assert test.steepest < bottom and test.valley < bottom
 
 
+def test_suggestions_ignore_the_way_back_from_a_spike():
+    test = artificial_test()
+    losses = test.losses.copy()
+    losses[90:93] += 50  # one bad batch; the smoothed loss falls steeply afterwards
+    spiked = LearningRateTest(test.rates, losses, test.accuracies, "exponential", False)
+    assert spiked.steepest == test.steepest and spiked.valley == test.valley
+
+
+def test_suggestions_exist_when_nothing_was_learned():
+    rising = LearningRateTest(
+        np.geomspace(1e-3, 1, 10), np.arange(10.0), np.full(10, np.nan), "exponential", False
+    )
+    assert rising.steepest <= rising.rates[2] and rising.valley <= rising.rates[2]
+
+
 def test_smoothing_is_the_bias_corrected_exponential_mean():
     values = np.array([4.0, 2.0, 1.0])
     np.testing.assert_allclose(
