@@ -22,6 +22,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from nbval.plugin import coalesce_streams
 
 from tools import pairing
 
@@ -78,7 +79,8 @@ def record(source: Path) -> None:
             resources={"metadata": {"path": folder}},
         )
         client.execute(env=environment(None, Path(folder) / "runs"))
-    outputs = {cell.id: cell.outputs for cell in notebook.cells if _is_marked(cell)}
+    # A kernel may send one text in several pieces; nbval joins them, and so does the record.
+    outputs = {c.id: coalesce_streams(c.outputs) for c in notebook.cells if _is_marked(c)}
     for values in outputs.values():
         for output in values:
             output.pop("execution_count", None)
