@@ -2,8 +2,8 @@
 
 ``python -m tools.run_notebooks --profile quick [02 05 ...]`` runs the notebooks in order, shows
 which cell is at work, and writes ``build/<profile>/NN_topic.ipynb`` with outputs and
-``build/<profile>/site/NN_topic.html``. A notebook that ran before, and on which nothing has changed since
-(its source, ``course_utils``, the pinned packages, profile and data), is not run again.
+``build/<profile>/site/NN_topic.html``. A notebook that ran before, and on which nothing has changed
+since (its source, ``course_utils``, the pinned packages, profile and data), is not run again.
 """
 
 from __future__ import annotations
