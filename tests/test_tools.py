@@ -250,6 +250,17 @@ def test_make_help_lists_the_documented_targets():
         assert re.search(rf"^make {target} +\w", done.stdout, flags=re.MULTILINE)
 
 
+@pytest.mark.parametrize("given", ["environment", "command line"])
+def test_a_relative_data_folder_reaches_the_notebooks_as_an_absolute_one(monkeypatch, given):
+    command = ["make", "--silent", "--eval=show: ; @echo $$COURSE_DATA_DIR", "show"]
+    if given == "environment":
+        monkeypatch.setenv("COURSE_DATA_DIR", "some/data")
+    else:
+        command.append("COURSE_DATA_DIR=some/data")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(ROOT / "some" / "data")
+
+
 def test_the_makefile_refuses_an_unsuitable_python(tmp_path):
     old = tmp_path / "python"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.9.1\nexit 1\n')
