@@ -64,7 +64,7 @@ dashboards.extension()
 train_images = profile.pick(smoke=500, quick=1800, full=50_000)
 test_images = profile.pick(smoke=300, quick=1000, full=10_000)
 validation_fraction = profile.pick(smoke=0.4, quick=1 / 3, full=0.1)
-epochs = profile.pick(smoke=2, quick=8, full=8)
+epochs = profile.pick(smoke=2, quick=7, full=8)
 batch_size = profile.pick(smoke=50, quick=24, full=128)
 seeds = range(profile.pick(smoke=1, quick=1, full=3))
 

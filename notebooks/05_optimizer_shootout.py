@@ -63,7 +63,7 @@ dashboards.extension()
 
 # %%
 width = profile.pick(smoke=4, quick=8, full=32)
-train_images = profile.pick(smoke=600, quick=3000, full=50_000)  # validation images included
+train_images = profile.pick(smoke=600, quick=2700, full=50_000)  # validation images included
 test_images = profile.pick(smoke=300, quick=1000, full=10_000)
 validation_fraction = profile.pick(smoke=0.5, quick=1 / 3, full=0.1)
 batch_size = profile.pick(smoke=50, quick=100, full=250)
