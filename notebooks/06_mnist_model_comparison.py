@@ -63,7 +63,7 @@ dashboards.extension()
 # same in all profiles. `full` takes all images, with fewer epochs than S5.
 
 # %%
-TRAIN_IMAGES = profile.pick(smoke=600, quick=4_000, full=None)  # None: all of them
+TRAIN_IMAGES = profile.pick(smoke=600, quick=3_400, full=None)  # None: all of them
 VALIDATION_FRACTION = profile.pick(smoke=2 / 3, quick=1 / 2, full=1 / 10)
 TEST_IMAGES = profile.pick(smoke=500, quick=2_000, full=None)
 LINEAR_PASSES = profile.pick(smoke=3, quick=6, full=10)
