@@ -93,7 +93,7 @@ class CyclicLR(Schedule):
     maximum : float
         Highest rate of the first cycle, above ``base``.
     step_size : int
-        Half the length of a cycle, in batches. The paper advises 2 to 8 epochs.
+        Half the length of a cycle, in batches. The paper advises 2 to 10 epochs.
     policy : str
         ``"triangular"``: all cycles alike. ``"triangular2"``: each cycle half as high as the one
         before. ``"exp_range"``: the height shrinks by ``gamma`` with each batch.

@@ -18,8 +18,7 @@
 # # 04 · Find a learning rate, then let it cycle
 #
 # At the end of this notebook you will have measured which learning rates suit a network, trained
-# it with seven schedules from the same start, and a table with a spread that says what cycling
-# bought.
+# it with seven schedules from the same start, and made a table that says what cycling bought.
 #
 # **What you'll learn**
 #
@@ -52,17 +51,17 @@ dashboards.extension()
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How large is this run?
 #
-# The full profile trains S1's net on S1's 40,000 images. The quick profile makes the net narrower,
-# too. In the smoke profile the numbers are noise: it shows only that every cell runs. An *epoch* is
-# one pass over the training images; a *step* (S1 says *iteration*) is one batch and one change of
-# the weights.
+# The full profile trains S1's net on 40,000 images, as many as S1 used. The other profiles take
+# fewer images and a narrower net. In the smoke profile the numbers are noise: it shows only that
+# every cell runs. An *epoch* is one pass over the training images; a *step* (S1 says *iteration*)
+# is one batch and one change of the weights.
 
 # %%
 train_images = profile.pick(smoke=360, quick=1650, full=50_000)
 test_images = profile.pick(smoke=200, quick=1000, full=10_000)
 validation_fraction = profile.pick(smoke=1 / 3, quick=1 / 3, full=0.2)
 width = profile.pick(smoke=4, quick=12, full=32)  # filters in the first layers; S1: 32
-batch_size = profile.pick(smoke=20, quick=20, full=100)
+batch_size = profile.pick(smoke=20, quick=20, full=100)  # S1: 500
 epochs = profile.pick(smoke=2, quick=4, full=4)
 test_steps = profile.pick(smoke=30, quick=300, full=400)  # batches of a range test
 search_steps = profile.pick(smoke=80, quick=160, full=160)  # S1: 160
@@ -131,8 +130,9 @@ dashboards.line_plot(
 # %% [markdown]
 # Rate 0.1 is on its way but slow. Rate 0.9 arrives. Rate 1.9 jumps over the minimum at every step
 # and still closes in; 2.1 jumps farther each time: training **diverges**. The border lies at 2
-# divided by the curvature of the loss. A network has millions of weights and curvatures that change
-# while it learns, so nobody computes that border: you measure it.
+# divided by the *curvature* of the loss: how fast its gradient changes with `w`, here 1. A network
+# has many weights, and curvatures that change while it learns, so in practice you measure what it
+# tolerates.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What did a rate of 0.001 cost? (M1.11)
@@ -212,19 +212,21 @@ print(
 )
 
 # %% [markdown]
-# Look at the lowest line of the plot first: at a rate that is far too small, nothing seems wrong.
-# The loss falls, a little, in every epoch, and "not enough epochs" is the natural reading. Only the
-# comparison tells. The printed order is your result; with few images and steps neighbors in it may
-# swap. S1's figure is no yardstick: its training and validation sets shared images (notebook 01).
+# Look at the line of SGD 0.001 first and cover the others: nothing in it says that the rate is
+# wrong. Alone, a line that hardly rises suggests "not enough epochs". Only the comparison tells
+# whether the rate is to blame. The printed numbers are your result, and their distances what the
+# small rate costs; with few images and steps neighbors in the order may swap. S1's figure is no
+# yardstick: its training and validation sets shared images (notebook 01).
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Which rates work at all? The range test
 #
-# Trying four rates took four trainings. A **range test** takes one short one: raise the rate after
-# every batch, from much too small to much too large, and record the loss of each batch. Three
-# things matter: start from **fresh weights**, record the loss of **each batch alone**, and **put
-# everything back** afterwards. `LearningRateFinder` sees to the last two, and stops once the
-# smoothed loss is four times its best value (the practice of fastai; Howard and Gugger, 2020).
+# So far every rate took a training of its own. A **range test** tries hundreds of rates (fewer in
+# smoke) in one run: raise the rate after every batch, from much too small to much too large, and
+# record the loss of each batch. Three things matter: start from **fresh weights**, record the loss
+# of **each batch alone**, and **put everything back** afterwards. `LearningRateFinder` sees to the
+# last two, and stops once the smoothed loss is four times its best value (the practice of fastai;
+# Howard and Gugger, 2020).
 #
 # **Before you run this:** the four runs above have given you an idea. At which rate will the loss
 # begin to fall, and where will it explode?
@@ -239,7 +241,7 @@ for old, new in zip(before, fresh.get_weights(), strict=True):
     assert np.array_equal(old, new), "the test must leave the weights alone"
 
 # %%
-fresh_test.plot(title="Range test from fresh weights: flat, falling, rising")
+fresh_test.plot(title="Range test from fresh weights: look for flat, falling, rising")
 
 # %%
 print(
@@ -251,21 +253,22 @@ print(f"stopped because the loss exploded: {fresh_test.diverged}")
 # %% [markdown]
 # Read the left panel from left to right. As long as it is flat, the rate is too small to matter.
 # Where it falls, the net learns. Where it turns up, steps overshoot: the loss explodes, or the net
-# "dies", which means that it answers the same for every image, and the loss stays at about 2.30,
-# that of guessing. The two marks are suggestions of common rules: *steepest* is where the smoothed
-# loss falls fastest, *valley* is halfway down the longest fall. They can lie far apart, and the
-# noise of a short test moves them, so look at the curve before you trust a mark. The smoothed line
-# uses past values only and therefore lags a little: features are drawn too far right (more about
-# that below).
+# "dies": it answers the same for every image, and the loss stays at about 2.30, the logarithm of
+# 10, which is that of guessing. A line that stays flat throughout (too few batches) shows nothing.
+# The two marks are suggestions of common rules: *steepest* is where the smoothed loss falls
+# fastest, *valley* is halfway down the longest fall. They can lie far apart, and the noise of a
+# short test moves them, so look at the curve before you trust a mark. The smoothed line uses past
+# values only and therefore lags a little: features are drawn too far right (more about that below).
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ### Smith's own test: linear, read on accuracy
 #
 # Smith (2015) raises the rate in equal steps and reads the *accuracy*: the base is the rate where
-# it begins to rise, the maximum the one where it turns ragged or falls. His rule of thumb: the best
-# rate is within a factor of two of the largest one that still converges, and the base is a third or
-# a quarter of the maximum. A stand-in for your eye: the maximum is where the loss, smoothed by a
-# *centered* mean and without the first tenth, is lowest. Beyond it the loss turns up.
+# it begins to rise, the maximum the one where it turns ragged or falls. He adds a rule of thumb:
+# the best rate is usually within a factor of two of the largest one that still converges, and the
+# base is a third or a quarter of the maximum. The next cell stands in for your eye, on the first
+# test: its maximum is the rate where the loss, smoothed by a *centered* mean and without the first
+# tenth, is lowest. In a test that went far enough the loss turns up beyond it.
 
 # %%
 tenth = test_steps // 10
@@ -281,8 +284,8 @@ linear_test.plot(title="The same net, rate rising in equal steps")
 
 # %% [markdown]
 # In the right panel, look for the rate where the line leaves its first level, and for the one where
-# it stops rising. Compare them with the printed base and maximum. Both are in the cell above the
-# plot: if your reading differs, change them and run the rest of the notebook with your own bounds.
+# it stops rising. Compare them with the printed base and maximum. Both are set two cells above: if
+# your reading differs, change them and run the rest of the notebook with your own bounds.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What do the policies look like?
@@ -293,7 +296,7 @@ linear_test.plot(title="The same net, rate rising in equal steps")
 # or shrinks with every step by a factor gamma (*exp_range*). *One cycle* climbs once and comes down
 # to almost zero.
 #
-# Smith advises a `step_size` of 2 to 8 epochs. A short training has room for less: here it is one
+# Smith advises a `step_size` of several epochs. A short training has room for less: here it is one
 # epoch, so that every cycle ends with an epoch.
 
 # %%
@@ -322,6 +325,11 @@ rate_plot(
     "The rate of every step: three cyclical policies and one cycle",
 )
 
+# %% [markdown]
+# In the first cycle *triangular* and *triangular2* are one line; if there is a second cycle, look
+# how high each policy climbs in it. *One cycle* peaks early and ends lowest. A toy shows the
+# numbers:
+
 # %%
 # NBVAL_CHECK_OUTPUT
 toy = {"base": 1.0, "maximum": 9.0, "step_size": 2}
@@ -337,7 +345,7 @@ print(table.round(2).T.to_string())
 # %% [markdown]
 # The toy table shows the rates of eleven steps, with a cycle of four. All policies touch the base
 # at steps 0, 4 and 8. At step 6, the second peak, *triangular2* rises half as high above the base
-# as before, and *exp_range* is multiplied by 0.9 for every step that has passed. The last row is a
+# as before; the height of *exp_range* is multiplied by 0.9 for every step passed. The last row is a
 # policy of your own: any function of the cycle's number.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -383,8 +391,8 @@ dashboards.rate_curves(
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ### Why must a run end at the end of a cycle? (M1.18)
 #
-# Odd epochs end at the maximum, even ones at the base. S1 compared runs at whatever phase they
-# happened to stop, and its optimizer study stopped in mid-slope.
+# Odd epochs end at the maximum, even ones at the base. S1's cyclical training ended at the base,
+# its study of four optimizers in mid-slope, and S1 did not ask what that does to their numbers.
 
 # %%
 phases = pd.DataFrame(
@@ -401,17 +409,18 @@ print(f"change of the loss while the rate climbs: {np.round(change[1::2], 3)}")
 print(f"change of the loss while the rate falls:  {np.round(change[::2], 3)}")
 
 # %% [markdown]
-# Every epoch is one more epoch of training, so the loss should fall in each. Compare the printed
-# lines: in the epochs in which the rate comes down it usually falls much more. (With two epochs
-# there is no second climb to compare.) High up, the steps are too large to settle in a valley;
-# coming down lets the weights settle. A run that is stopped near the maximum shows its progress
-# only in part, and a comparison of two runs at different phases compares the phases.
+# Every epoch is one more epoch of training, so you would expect the loss to fall in each. Compare
+# the printed lines: does it fall more in the epochs in which the rate comes down? (With two epochs
+# there is no second climb to compare.) The usual explanation: high up, the steps are too large to
+# settle in a valley; coming down lets the weights settle. A run that is stopped near the maximum
+# shows its progress only in part, and a comparison of two runs at different phases compares the
+# phases.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What does cycling buy?
 #
-# The rivals must be fair. S1 compared a cyclical rate, after several hundred epochs of earlier
-# training, with its constant 0.001. Here every schedule gets the same start weights, the same
+# The rivals must be fair. S1 set a cyclical rate, on weights with several hundred epochs of earlier
+# training, against its constant 0.001. Here every schedule gets the same start weights, the same
 # batches and the same number of steps, and has two constant rivals: S1's 0.001 and a
 # **well-chosen** constant rate, the best on validation of the SGD rates above and of the two bounds
 # from the range test.
@@ -427,7 +436,8 @@ if best_rate == max(scores):
     print("It is the largest one tried: a still larger one might be better.")
 
 # %% [markdown]
-# This choice saw the validation images, so it favors the constant rate a little, if anything.
+# This choice used the validation accuracy of seed 0, on which the schedules are compared below, so
+# it favors the constant rate a little, if anything.
 #
 # A third rival separates two things that every cycle does. *Descent only* goes down in a straight
 # line from the maximum to zero: it comes down at the end, like a cycle, but it never climbs.
@@ -484,14 +494,15 @@ for name in plain:
     compare(best_cyclical, name)
 
 # %% [markdown]
-# The first printed line is what a range test or a small grid buys. The second is the comparison
-# that flatters cycling. The third is what cycling buys over a constant rate that was chosen with
-# care, and the fourth what is left of that when the rival may come down, too. The best of four
-# cyclical schedules was picked after the fact, which favors it. If ranges overlap, or there is one
-# seed only, the run has not shown which of the two is better.
+# The first printed line measures what a range test or a small grid buys. The second is the
+# comparison that flatters cycling. The third measures what cycling buys over a constant rate that
+# was chosen with care, and the fourth what is left of that when the rival may come down, too. The
+# best of four schedules (one cycle among them) was picked after the fact, which favors it. If
+# ranges overlap, or there is one seed only, the run has not shown which of the two is better. Two
+# or three seeds whose ranges do not overlap are a hint, not a proof.
 #
-# Smith (2015) reports the accuracy of a long training in about a third of its steps. Such a gain
-# needs longer trainings than these; the recorded run of the full profile uses all images.
+# Smith (2015) reports, for CIFAR-10, the accuracy of a long training in about a third of its steps.
+# Trainings of a few epochs can neither confirm nor refute that.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Where does the best net fail?
@@ -513,9 +524,11 @@ dashboards.training_dashboard(
 )
 
 # %% [markdown]
-# Read the two curves first: a gap between training and validation would say overfitting, no gap
-# that more steps may still help. In the confusion matrix (truth in rows) look for cells off the
-# diagonal that stand out. The six images show what was taken for what.
+# Read the curves first. Validation that falls behind training would speak of overfitting; ahead of
+# it, it shows that dropout acts in training only (notebook 02). If both still improve at the end,
+# more steps may help. In the confusion matrix (truth in rows) look for cells off the diagonal that
+# stand out; a whole column that does is a class the net falls back on. The images show what was
+# taken for what.
 
 # %%
 folder = training.artifacts_folder()
@@ -557,15 +570,16 @@ for name, t in tests.items():
     print(f"{name}: the loss falls by {fall:.2f}, is lowest at {lowest:.2g}, valley {t.valley:.2g}")
 
 # %% [markdown]
-# Compare where the two curves are lowest, and what they do at small rates. After enough training, a
-# net moves at rates that leave a fresh one where it is, for reasons that have nothing to do with a
-# good rate: it comes from a high rate and settles as soon as the rate is low, like every cycle
-# above on its way down, and it goes on training. Worse, the bounds would fit a net that has left
-# the difficult beginning behind, while the schedule that you build from them starts at the
-# beginning.
+# Compare where the two curves are lowest, and what they do at small rates: how far apart the
+# printed rates lie is the cost. After enough training, a net can improve at rates that leave a
+# fresh one where it is, for reasons that have nothing to do with a good rate: it comes from a high
+# rate and settles as soon as the rate is low, like a cycle on its way down. Worse, such bounds fit
+# a net that has left the difficult beginning behind, while the schedule that you build from them
+# starts at the beginning.
 #
-# S1's first search was not a search either: 50 epochs of a ramp from 0.001 to 0.1. Nothing diverged
-# and accuracy "never stopped rising", because the ramp was simply more training at higher rates:
+# S1's first search was not a search either: 50 epochs of a ramp from 0.001 to 0.1, which is 50 more
+# epochs of training. S1 saw the accuracy rise to the end, and nothing diverged. Here is a short
+# ramp over the same rates, from fresh weights:
 
 # %%
 ramp = callbacks.LearningRateFinder(0.001, 0.1, steps=search_steps, mode="linear")
@@ -576,7 +590,9 @@ print(f"accuracy in the first third of the ramp {first:.3f}, in the last third {
 print(f"diverged: {ramp_test.diverged}; the first test ran to {fresh_test.rates[-1]:.2g}")
 
 # %% [markdown]
-# A range whose upper end lies below the point where the loss turns up has no upper bound to read.
+# In a ramp, time and rate rise together: that the last third is better than the first would not
+# tell which of the two did it. And a range that ends before the loss turns up has no upper bound to
+# read.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A moving average that moves the peak (M1.6)
@@ -606,8 +622,9 @@ print(pd.DataFrame(rows, columns=columns).round(4).to_string(index=False))
 # %% [markdown]
 # A trailing window of n batches shifts everything by (n - 1) / 2 batches to the right and cuts off
 # the first n - 1. With 50 of 160 batches the axis begins near 0.007 and the shift is about 0.003,
-# so a "peak at 0.008" sits at the left edge of the plot and is an average over rates far below it.
-# The centered window leaves the peak where it is. Now S1's settings on the trained net:
+# so a "peak at 0.008" sits at the left edge of the plot and is an average over rates from about
+# 0.002 up. The centered window leaves the peak where it is. Now S1's rates and window, with two
+# narrower ones, on the trained net:
 
 # %%
 search = callbacks.LearningRateFinder(0.001, 0.02, steps=search_steps, mode="linear")
@@ -642,8 +659,9 @@ for window in (5, 20, 50):
     print(f"window {window:2}: axis from {start:.4f}, peak {late:.4f}, centered {middle:.4f}")
 
 # %% [markdown]
-# The same run, and the "best rate" depends on the window: that is a sign that there is no peak to
-# read, only noise on a slow trend. A wide window hides this by drawing a smooth line.
+# Compare the printed peaks. It is one run: if its "best rate" moves with the window, and between
+# trailing and centered by more than the lag, then there is no peak to read, only noise, perhaps on
+# a slow trend. A wide window hides this by drawing a smooth line.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A running mean taken for the loss of a batch
@@ -672,7 +690,7 @@ print("BatchHistory:", single.loss)
 
 # %% [markdown]
 # The logs hold the **mean since the beginning of the epoch**. In a range test that mean drags the
-# low rates' losses along. This is what the fresh test above would have shown:
+# low rates' losses along. This is what the fresh test above would have shown as one epoch:
 
 # %%
 counts = np.arange(1, len(fresh_test.losses) + 1)
@@ -696,15 +714,16 @@ print(f"loss of the last batch alone: {fresh_test.losses[-1]:.3g}")
 
 # %% [markdown]
 # The mean of all batches before holds the curve back: valleys come out shallow, and a loss that
-# explodes at the end shows with a fraction of its size, so a finder built on the logs stops late.
-# Many finders for Keras that you meet on the web are built on them.
+# explodes at the end shows with a fraction of its size, so a finder built on the logs tends to stop
+# late. Before you use a finder from the web, look whether it reads `logs["loss"]`.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Announced settings that were not run (M1.7)
 #
 # S1 announces bounds of 0.001 to 0.008 and describes a saw-tooth that jumps back to the minimum.
 # Its code runs a triangle from 0.001 to 0.01, and the rate given to SGD, 0.0001, is overwritten
-# before every batch. Plot what is applied, with S1's numbers (half a cycle is 160 steps):
+# before every batch. Plot both, with S1's numbers (half a cycle is 160 steps; the saw-tooth gets
+# the same cycle):
 
 # %%
 steps = np.arange(1280)
@@ -734,8 +753,8 @@ print(f"our run: the applied and the planned rate agree in all {len(applied)} st
 # %% [markdown]
 # The jump of a saw-tooth and the slope of a triangle are different trainings, and a reader who
 # repeats the text gets neither S1's bounds nor its shape. The remedy costs one line: record the
-# rate at every step and plot the record, not the intention. The last cell also shows that S1's
-# study of optimizers stopped in mid-slope.
+# rate at every step and plot the record, not the intention. The printed ends also show that S1's
+# study of optimizers stopped in mid-slope, between its bounds of 0.0005 and 0.008.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Axes that say something else (M1.16)
@@ -769,14 +788,14 @@ title = "One training, drawn in two ways"
 )
 
 # %%
-begin = np.mean(record.loss[:step_size]) - np.mean(record.loss[half : half + step_size])
+first, second = np.mean(record.loss[:step_size]), np.mean(record.loss[half : half + step_size])
 print(f"'Epoch' {total_steps} on S1's axis is epoch {total_steps / steps_per_epoch:g}")
-print(f"the second half begins with a head start of {begin:.2f} in the loss")
+print(f"mean loss in the first epoch of each half: {first:.2f} and {second:.2f}")
 
 # %% [markdown]
-# On the left the second half looks like a better schedule. It has the same settings and starts
-# where the first half stopped. Whoever draws sequential runs from 0 credits the last one with the
-# work of all.
+# If the second line begins lower on the left, it looks like the better run. It only starts where
+# the first half stopped, and the difference of the printed losses is its head start. Whoever draws
+# sequential runs from 0 credits the last one with the work of all.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # The test images, once
@@ -799,7 +818,7 @@ print(f"best mean on validation: {winner}, {results['mean'].iloc[0]:.3f}, {len(s
 # ## Take-aways
 #
 # - The rate comes first: check it before you add epochs. The cell above holds this run's numbers.
-# - A range test costs about as much as an epoch or less. Begin from fresh weights, use the loss of
+# - A range test costs one run of some hundred batches. Begin from fresh weights, use the loss of
 #   each batch alone, go on until it has clearly turned up, put everything back.
 # - The marks are suggestions. Read the curve, and mind that trailing averages draw features late.
 # - Compare schedules at equal steps, equal starts, at the end of a cycle, and with rivals that were
@@ -823,5 +842,5 @@ print(f"best mean on validation: {winner}, {results['mean'].iloc[0]:.3f}, {len(s
 #   very large rate, and why less of other regularization then helps.
 # - Howard and Gugger, [fastai](https://arxiv.org/abs/2002.04688) (2020): where the exponential test
 #   and its stopping rule became a habit.
-# - Goodfellow, Bengio and Courville, [Deep Learning](https://www.deeplearningbook.org), chapter 8
-#   (2016): what makes optimizing a deep net hard, with the curvature argument of the first section.
+# - Goodfellow, Bengio and Courville, [Deep Learning](https://www.deeplearningbook.org) (2016):
+#   chapter 8 tells what makes optimizing a deep net hard, section 4.3 has the curvature argument.
