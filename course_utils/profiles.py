@@ -73,7 +73,7 @@ BUDGETS = {
     "03": Budget(smoke=45, quick=120, full=5400),
     "04": Budget(smoke=45, quick=120, full=5400),
     "05": Budget(smoke=45, quick=120, full=5400),
-    "06": Budget(smoke=45, quick=120, full=5400),
+    "06": Budget(smoke=60, quick=120, full=5400),
     "07": Budget(smoke=45, quick=120, full=5400),
 }
 
