@@ -326,8 +326,9 @@ def _settings(
 
 def _fingerprint(batches: augmentation.Batches) -> str:
     """Hash images, labels, and the first batch as drawn, which shows scaling and augmentation."""
-    first = batches[0] if isinstance(batches[0], tuple) else (batches[0],)
-    arrays = [batches.images, batches.labels, *first]
+    first = batches[0]
+    drawn = first if isinstance(first, tuple) else (first,)
+    arrays = [batches.images, batches.labels, *drawn]
     return _hash(*(np.ascontiguousarray(a).tobytes() for a in arrays if a is not None))
 
 

@@ -69,6 +69,7 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
     CellExecutionError, CellTimeoutError, DeadKernelError
         If a cell fails; the exception tells which.
     """
+    identity = key(source, profile)  # of what runs, whatever is edited meanwhile
     notebook = pairing.generate(source)
     cells = notebook.cells
     code_cells = [index for index, cell in enumerate(cells) if cell.cell_type == "code"]
@@ -99,7 +100,7 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
     seconds = time.monotonic() - started
     start_of_line = f"\r\x1b[K{source.stem}:" if sys.stdout.isatty() else ""
     print(f"{start_of_line} {seconds:.0f} s" + (f", peak memory {memory:,} MiB" if memory else ""))
-    return notebook, Execution(key(source, profile), seconds, memory)
+    return notebook, Execution(identity, seconds, memory)
 
 
 def run(source: Path, profile: str) -> bool:
