@@ -51,8 +51,8 @@ def main() -> int:
     options = parser.parse_args()
     command = [
         "uv", "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11",
-        "--fork-strategy", "fewest", "--extra", "cpu", "--extra", "lab", "--extra", "test",
-        "--no-header", "--quiet", *(["--upgrade"] if options.upgrade else []),
+        "--fork-strategy", "fewest", "--extra", "cpu", "--extra", "lab", "--extra", "site",
+        "--extra", "test", "--no-header", "--quiet", *(["--upgrade"] if options.upgrade else []),
     ]  # fmt: skip
     target = ROOT / "requirements.txt"
     output = ["--output-file", str(target)]
