@@ -1,0 +1,57 @@
+"""Recorded full runs: what the course's experiments gave on all images, to lay beside your own.
+
+``make record NB=02`` runs a notebook in the full profile and writes ``results/02_baseline.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+History = dict[str, list[float]]
+
+
+def results_folder() -> Path:
+    """Return the folder of the records: ``$COURSE_RESULTS_DIR``, else the one beside the module.
+
+    Returns
+    -------
+    pathlib.Path
+        It need not exist: a course installed without its records has none.
+    """
+    beside = Path(__file__).resolve().parent.parent / "results"
+    return Path(os.environ.get("COURSE_RESULTS_DIR") or beside)
+
+
+def recorded_runs() -> Iterator[dict[str, Any]]:
+    """Iterate over all recorded runs, in the order of notebooks.
+
+    Yields
+    ------
+    dict
+        ``name``, ``seed``, ``history``, ``seconds`` and the rest that ``make record`` writes.
+    """
+    for path in sorted(results_folder().glob("[0-9][0-9]_*.json")):
+        yield from json.loads(path.read_text(encoding="utf-8"))["runs"]
+
+
+def recorded(name: str) -> History | None:
+    """Return the curves of a recorded full run.
+
+    Parameters
+    ----------
+    name : str
+        The name that was passed to ``training.fit``, such as ``"02_simple_cnn_0"``.
+
+    Returns
+    -------
+    dict of str to list of float, or None
+        One value for each epoch; None if no run of this name is on record.
+    """
+    for run in recorded_runs():
+        if run["name"] == name:
+            return run["history"]
+    return None
