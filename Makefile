@@ -22,7 +22,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11; do \
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
-		awk -F'\t' '{printf "make %-8s %s\n", $$1, $$2}'
+		awk -F'\t' '{printf "make %-14s %s\n", $$1, $$2}'
 
 $(READY): requirements.txt pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then \
@@ -49,6 +49,14 @@ setup: $(READY) ## create the environment (the other targets do it by themselves
 run: $(READY) ## run the course; NB=04 for one notebook, PROFILE=smoke|quick|full for the size
 	$(BIN)/python -m tools.run_notebooks --profile $(PROFILE) $(NB)
 
+.PHONY: site
+site: $(READY) ## build the book from the notebooks that ran; PROFILE as above
+	$(BIN)/python -m tools.site --profile $(PROFILE)
+
+.PHONY: slides
+slides: $(READY) ## turn the notebooks that ran into slides that open from disk
+	$(BIN)/python -m tools.slides --profile $(PROFILE)
+
 .PHONY: lab
 lab: $(READY) ## open the notebooks in JupyterLab, on this computer only
 	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks
@@ -66,16 +74,44 @@ sync: $(READY) ## write each .ipynb from its .py
 .PHONY: test
 test: lint ## everything that CI runs
 	$(BIN)/python -m tools.pairing check
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests
+	$(BIN)/python -m tools.guide --check
+	$(BIN)/python -m tools.address --check
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser tests
 	$(BIN)/python -m tools.check_notebooks
+	$(BIN)/python -m pytest tests/browser
+
+.PHONY: test-browser
+test-browser: $(READY) ## the tests in JupyterLab, the book and the slides, where a Chromium is found
+	$(BIN)/python -m pytest tests/browser
 
 .PHONY: expected
 expected: $(READY) ## record what cells marked NBVAL_CHECK_OUTPUT print
 	$(BIN)/python -m tools.check_notebooks --record
 
+.PHONY: record
+record: $(READY) ## record full runs in results/ (hours); NB=02 for one notebook
+	$(BIN)/python -m tools.record $(NB)
+
+.PHONY: guide
+guide: $(READY) ## write the instructor guide's tables from results/
+	$(BIN)/python -m tools.guide
+
+.PHONY: small
+small: $(READY) ## run the notebooks on one processor in 2 GB, as on Binder; NB=02 for one
+	$(BIN)/python -m tools.small_machine $(NB)
+
+.PHONY: offline-bundle
+offline-bundle: $(READY) ## pack packages, course and data for a room without network
+	$(BIN)/python -m tools.offline_bundle
+
+.PHONY: address
+address: $(READY) ## write where the course is published into every link: URL=https://github.com/…
+	$(BIN)/python -m tools.address $(URL)
+
 .PHONY: benchmark
 benchmark: $(READY) ## measure the speed claims, as ratios from one run
 	$(BIN)/python benchmarks/augmentation.py
+	$(BIN)/python benchmarks/live_view.py
 
 .PHONY: pins
 pins: $(READY) ## resolve pyproject.toml's ranges into requirements.txt (needs uv)

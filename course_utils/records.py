@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,22 @@ def recorded(name: str) -> History | None:
         if run["name"] == name:
             return run["history"]
     return None
+
+
+def experiments(runs: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Gather runs that differ only in their seed.
+
+    Parameters
+    ----------
+    runs : iterable of dict
+        Recorded runs; a seed ends a name, as in ``"02_simple_cnn_0"`` or ``"03_deep_seed1"``.
+
+    Returns
+    -------
+    dict of str to list of dict
+        The runs of each experiment, by its name without the seed.
+    """
+    gathered: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        gathered.setdefault(re.sub(r"_(seed)?\d+$", "", run["name"]), []).append(run)
+    return gathered

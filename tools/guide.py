@@ -1,0 +1,153 @@
+"""Write the tables of the instructor guide from the records in ``results/``.
+
+``python -m tools.guide`` fills the places between ``<!-- table:NAME -->`` and ``<!-- /table -->``;
+``--check`` says whether the guide agrees with the records. No number in it is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from course_utils import profiles, records, training
+from tools import pairing
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDE = ROOT / "docs" / "instructor-guide.md"
+PLACE = re.compile(r"(<!-- table:(\w+) -->\n).*?(<!-- /table -->)", flags=re.DOTALL)
+
+
+def times() -> str:
+    """Return the table of minutes and memory of each notebook."""
+    quick, full, small = _records("quick/"), _records(""), _small()
+    rows = [
+        "| notebook | smoke, at most | quick | one CPU, 2 GB | full | peak memory |",
+        "|---|---|---|---|---|---|",
+    ]
+    for source in pairing.sources():
+        name, budget = source.stem, profiles.BUDGETS[source.stem[:2]]
+        full_time = (
+            _minutes(full[name]["notebook_seconds"])
+            if name in full
+            else f"not recorded; at most {budget.full // 60} min"
+        )
+        rows.append(
+            f"| {name} | {budget.smoke} s | {_measured(quick, name, 'notebook_seconds')} | "
+            f"{_measured(small, name, 'seconds')} | {full_time} | "
+            f"{_memory(quick, name)} |"
+        )
+    return "\n".join([*rows, "", *_stamps(quick, small, full)])
+
+
+def expected() -> str:
+    """Return the table of the validation accuracies that a class should see in quick."""
+    rows = [
+        "| training | epochs | runs | validation accuracy | expect it between |",
+        "|---|---|---|---|---|",
+    ]
+    for record in _records("quick/").values():
+        for name, runs in records.experiments(record["runs"]).items():
+            runs = [run for run in runs if "val_accuracy" in run["history"]]
+            if not runs:
+                continue
+            values = [run["history"]["val_accuracy"][-1] for run in runs]
+            counts = [run["validation_images"] for run in runs]
+            bounds = [
+                training.accuracy_interval(round(value * count), count)
+                for value, count in zip(values, counts, strict=True)
+            ]
+            low, high = min(low for low, _ in bounds), max(high for _, high in bounds)
+            rows.append(
+                f"| `{name}` | {len(runs[0]['history']['loss'])} | {len(runs)} | "
+                f"{100 * sum(values) / len(values):.1f} % | {100 * low:.0f} to {100 * high:.0f} % |"
+            )
+    return "\n".join(rows) if len(rows) > 2 else "No quick runs are on record: run `make record`."
+
+
+TABLES: dict[str, Callable[[], str]] = {"times": times, "expected": expected}
+
+
+def filled(text: str) -> str:
+    """Return the guide's text with its tables made anew.
+
+    Parameters
+    ----------
+    text : str
+        Markdown with places for tables.
+
+    Returns
+    -------
+    str
+        The same text around the present tables.
+
+    Raises
+    ------
+    KeyError
+        If a place names an unknown table.
+    """
+    return PLACE.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}\n{found[3]}", text)
+
+
+def _records(folder: str) -> dict[str, dict[str, Any]]:
+    paths = sorted((records.results_folder() / folder).glob("[0-9][0-9]_*.json"))
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def _small() -> dict[str, dict[str, Any]]:
+    path = records.results_folder() / "small_machine.json"
+    return json.loads(path.read_text(encoding="utf-8"))["notebooks"] if path.is_file() else {}
+
+
+def _measured(found: dict[str, dict[str, Any]], name: str, key: str) -> str:
+    return _minutes(found[name][key]) if name in found else "not recorded"
+
+
+def _memory(found: dict[str, dict[str, Any]], name: str) -> str:
+    return f"{found[name]['peak_memory_mib']:,} MiB" if name in found else "not recorded"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def _stamps(*kinds: dict[str, dict[str, Any]]) -> list[str]:
+    """Say, for each kind of record, on what it was measured and when."""
+    sentences = []
+    for title, found in zip(("quick", "one CPU and 2 GB", "full"), kinds, strict=True):
+        stamps = {
+            f"{record['hardware']['processor']}, {record['hardware']['cores']} core(s), Python "
+            f"{record['versions']['python']}, Keras {record['versions']['keras']}, "
+            f"{record['recorded']}"
+            for record in found.values()
+        }
+        if stamps:
+            sentences.append(f"Measured, {title}: {'; '.join(sorted(stamps))}.")
+    return sentences
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing, compare")
+    options = parser.parse_args(arguments)
+    present = GUIDE.read_text(encoding="utf-8")
+    wanted = filled(present)
+    if options.check:
+        agrees = present == wanted
+        print(
+            "The instructor guide agrees with the records."
+            if agrees
+            else f"{GUIDE.name} disagrees with results/: run `make guide`."
+        )
+        return 0 if agrees else 1
+    GUIDE.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""Record a run of a notebook on the complete data: the work behind ``make record``.
+
+``python -m tools.record 02`` runs notebook 02 in the full profile and writes
+``results/02_baseline.json``: the curves of every training, with seconds, memory, hardware,
+versions, checksums of the data and the git revision. ``--profile quick`` records what learners
+see, for the instructor guide, in ``results/quick/``. Trainings that are finished are read back, so
+an interrupted recording goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+from course_utils import datasets, profiles, training
+from tools import pairing, run_notebooks
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "results"
+PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "numpy", "scikit-learn", "shap")
+
+
+def hardware() -> dict[str, Any]:
+    """Return what computes: processor, cores that this process may use, memory in GiB."""
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in _lines(Path("/proc/cpuinfo"))
+        if line.startswith("model name")
+    ]
+    memory = [int(line.split()[1]) for line in _lines(Path("/proc/meminfo")) if "MemTotal" in line]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": (names or [platform.processor() or platform.machine()])[0],
+        "cores": cores,
+        "memory_gib": round(memory[0] / 2**20, 1) if memory else None,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except ModuleNotFoundError:  # one of the two builds of TensorFlow is not there
+            continue
+    return found
+
+
+def revision() -> str:
+    """Return the git revision, with ``+changes`` if tracked files differ from it."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+changes"]
+    return subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def check_data() -> None:
+    """Refuse to record anything but the complete CIFAR-10 and MNIST.
+
+    Raises
+    ------
+    SystemExit
+        If one of them is missing; the message says what to do.
+    """
+    for load in (datasets.load_cifar10, datasets.load_mnist):
+        data = load()
+        if data.stand_in:
+            raise SystemExit(
+                f"{data.name} is a stand-in here ({data.source}), and nothing from it is a "
+                "result: set COURSE_DATA_DIR to a folder with cifar10.npz and mnist.npz."
+            )
+
+
+def record(source: Path, profile: str) -> Path:
+    """Run one notebook and write its record.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        The ``NN_topic.py``.
+    profile : str
+        ``full``, or ``quick`` for what learners see.
+
+    Returns
+    -------
+    pathlib.Path
+        The record.
+
+    Raises
+    ------
+    CellExecutionError, CellTimeoutError, DeadKernelError
+        If a cell fails; what was trained is kept.
+    """
+    os.environ.setdefault("COURSE_RUNS_DIR", str(run_notebooks.BUILD / profile / "runs"))
+    with tempfile.TemporaryDirectory() as folder:
+        lines = Path(folder) / "runs.jsonl"
+        os.environ["COURSE_RECORD"] = str(lines)
+        try:
+            _, execution = run_notebooks.execute(source, profile)
+        finally:
+            del os.environ["COURSE_RECORD"]
+        runs = [json.loads(line) for line in _lines(lines)]
+    content = {
+        "notebook": source.stem,
+        "profile": profile,
+        "recorded": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "revision": revision(),
+        "hardware": hardware(),
+        "versions": versions(),
+        "data": datasets.CHECKSUMS,
+        "notebook_seconds": round(execution.seconds, 1),
+        "training_seconds": round(sum(run["seconds"] for run in runs), 1),
+        "peak_memory_mib": execution.memory_mib,
+        "runs": [_rounded(run) for run in runs],
+    }
+    folder_of_records = RESULTS if profile == "full" else RESULTS / profile
+    folder_of_records.mkdir(parents=True, exist_ok=True)
+    return training.save_history(content, folder_of_records / f"{source.stem}.json")
+
+
+def _rounded(run: dict[str, Any]) -> dict[str, Any]:
+    """Keep six digits of what was measured: no more are meaningful, and files stay small."""
+    history = {
+        key: [float(f"{value:.6g}") for value in values] for key, values in run["history"].items()
+    }
+    return run | {"history": history, "seconds": round(run["seconds"], 2)}
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="full", choices=[n for n in profiles.NAMES[1:]])
+    parser.add_argument("numbers", nargs="*", help="two-digit numbers; default: all notebooks")
+    options = parser.parse_args(arguments)
+    known = {source.stem[:2]: source for source in pairing.sources()}
+    unknown = [number for number in options.numbers if number not in known]
+    if unknown:
+        parser.error(f"there is no notebook {', '.join(unknown)}: choose from {', '.join(known)}")
+    check_data()
+    failed = []
+    for number in options.numbers or known:
+        try:
+            print(f"Wrote {record(known[number], options.profile).relative_to(ROOT)}")
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            print(f"\n{known[number].stem} stopped, what was trained is kept:\n{error}")
+            failed.append(number)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
