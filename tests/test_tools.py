@@ -72,8 +72,9 @@ def test_a_notebook_with_outputs_is_named(course):
 def test_a_missing_and_an_orphaned_notebook_are_named(course):
     write_notebook(course, "1 + 1")
     nbformat.write(nbformat.v4.new_notebook(), course / "09_orphan.ipynb")
-    missing, orphan = pairing.differences(pairing.sources())
+    missing, data, orphan = pairing.differences(pairing.sources())
     assert "02_small.ipynb is missing" in missing
+    assert "exercise_data/02.json" in data
     assert "09_orphan.ipynb has no .py source" in orphan
 
 
@@ -115,7 +116,7 @@ def test_a_sound_notebook_passes_and_its_cost_is_printed(course, capfd):
 def test_a_notebook_that_raises_fails_and_names_the_cell(course, capfd):
     assert run_nbval(course, "1 + 1", "raise RuntimeError('broken on purpose')") == 1
     output = capfd.readouterr().out
-    assert "Cell 1" in output
+    assert "Cell 2" in output  # after the one for Colab
     assert "broken on purpose" in output
 
 
@@ -176,10 +177,12 @@ def test_a_notebook_is_run_once_until_something_changes(course, capsys):
     assert "unchanged since it ran" in capsys.readouterr().out
     write_notebook(course, "print('hello again')")
     assert run_notebooks.main(["--profile", "smoke"]) == 0
-    assert "unchanged" not in capsys.readouterr().out
-    page = (run_notebooks.BUILD / "smoke" / "site" / "02_small.html").read_text(encoding="utf-8")
-    assert "hello again" in page
-    assert "02_small.html" in (run_notebooks.BUILD / "smoke" / "site" / "index.html").read_text()
+    output = capsys.readouterr().out
+    assert "unchanged" not in output
+    assert "site/index.html" in output
+    site = run_notebooks.BUILD / "smoke" / "site"
+    assert ">hello again\n<" in (site / "02_small.html").read_text(encoding="utf-8")
+    assert 'href="02_small.html"' in (site / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_failing_notebook_is_reported_and_run_again(course, capsys):

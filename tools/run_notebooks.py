@@ -1,16 +1,16 @@
-"""Execute the course's notebooks and build a page of each: the work behind ``make run``.
+"""Execute the course's notebooks and build the book from them: the work behind ``make run``.
 
 ``python -m tools.run_notebooks --profile quick [02 05 ...]`` runs the notebooks in order, shows
-which cell is at work, and writes ``build/<profile>/NN_topic.ipynb`` with outputs and
-``build/<profile>/site/NN_topic.html``. A notebook that ran before, and on which nothing has changed
-since (its source, ``course_utils``, the pinned packages, profile and data), is not run again.
+which cell is at work, and writes ``build/<profile>/NN_topic.ipynb`` with outputs; then `tools.site`
+builds ``build/<profile>/site`` from all that have run. A notebook that ran before, and on which
+nothing has changed since (its source, ``course_utils``, the pinned packages, profile and data), is
+not run again.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import html
 import json
 import os
 import sys
@@ -22,11 +22,10 @@ import nbformat
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
 from course_utils import profiles
-from tools import pairing
+from tools import pairing, site
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -124,56 +123,6 @@ def run(source: Path, profile: str) -> bool:
     return True
 
 
-def build_site(profile: str) -> Path:
-    """Turn every executed notebook into a page, with a front page; return the front page."""
-    site = BUILD / profile / "site"
-    site.mkdir(parents=True, exist_ok=True)
-    exporter = HTMLExporter(template_name="lab", embed_images=True)
-    # Everything a page needs is inside it: nothing is fetched from another host.
-    exporter.mathjax_url = exporter.require_js_url = exporter.jquery_url = ""
-    rows = []
-    for path in sorted((BUILD / profile).glob("[0-9][0-9]_*.ipynb")):
-        notebook = nbformat.read(path, as_version=4)
-        page = site / f"{path.stem}.html"
-        done = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        title = _title(notebook)
-        if not page.is_file() or page.stat().st_mtime < path.stat().st_mtime:
-            body, _ = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})
-            _write(page, body)
-        memory = f"{done['memory_mib']:,} MiB" if done["memory_mib"] else "not measured"
-        rows.append(
-            f'<tr><td>{path.stem[:2]}</td><td><a href="{page.name}">{html.escape(title)}</a></td>'
-            f"<td>{done['seconds']:.0f} s</td><td>{memory}</td></tr>"
-        )
-    index = site / "index.html"
-    _write(index, INDEX.format(profile=profile, rows="\n".join(rows)))
-    return index
-
-
-INDEX = """\
-<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Train image classifiers with Keras</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 3rem auto }}
-table {{ border-collapse: collapse; width: 100% }}
-td, th {{ text-align: left; padding: .4rem .6rem; border-bottom: 1px solid #ccc }}
-</style></head><body>
-<h1>Train image classifiers with Keras, and know when a model really got better</h1>
-<p>Your own run of the course, in the <b>{profile}</b> profile on this computer.</p>
-<table><tr><th>No.</th><th>Notebook</th><th>Time</th><th>Peak memory</th></tr>
-{rows}
-</table></body></html>
-"""
-
-
-def _title(notebook: NotebookNode) -> str:
-    for cell in notebook.cells:
-        for line in cell.source.splitlines():
-            if cell.cell_type == "markdown" and line.startswith("# "):
-                return line.removeprefix("# ").strip()
-    return "Untitled"
-
-
 def _write(target: Path, text: str) -> None:
     """Write a file in one step, so that an interruption leaves the old one whole."""
     temporary = target.with_name(f".{target.name}.part")
@@ -194,11 +143,11 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     chosen = [known[number] for number in options.numbers or known]
     failed = [source.stem for source in chosen if not run(source, options.profile)]
-    index = build_site(options.profile)
-    print(f"{len(chosen)} notebooks in {time.monotonic() - started:.0f} s. Open {index.as_uri()}")
+    print(f"{len(chosen)} notebooks in {time.monotonic() - started:.0f} s. Building the book …")
+    status = site.publish(BUILD / options.profile)
     if failed:
         print(f"Failed: {', '.join(failed)}")
-    return 1 if failed else 0
+    return 1 if failed else status
 
 
 if __name__ == "__main__":
