@@ -23,7 +23,7 @@ from typing import Any
 
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from course_utils import datasets, profiles, training
+from course_utils import datasets, profiles
 from tools import pairing, run_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -125,6 +125,8 @@ def record(source: Path, profile: str) -> Path:
         "peak_memory_mib": execution.memory_mib,
         "runs": [_rounded(run) for run in runs],
     }
+    from course_utils import training  # needs Keras, which `hardware` and `versions` do not
+
     folder_of_records = RESULTS if profile == "full" else RESULTS / profile
     folder_of_records.mkdir(parents=True, exist_ok=True)
     return training.save_history(content, folder_of_records / f"{source.stem}.json")
