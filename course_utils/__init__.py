@@ -9,6 +9,7 @@ __all__ = [
     "callbacks",
     "dashboards",
     "datasets",
+    "exercises",
     "explanations",
     "profiles",
     "training",

@@ -7,13 +7,13 @@ steps. Only the range test, which may stop at any batch, sets the rate from outs
 
 from __future__ import annotations
 
+import base64
 import copy
-import io
+import html
 import math
 import sys
-import textwrap
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -23,12 +23,19 @@ import keras
 import numpy as np
 from keras import ops
 
+from course_utils import display
+
 Policy = Literal["triangular", "triangular2", "exp_range"]
 ScaleMode = Literal["cycle", "iterations"]
 Mode = Literal["exponential", "linear"]
+Final = Literal["plot", "line"]
+History = Mapping[str, Sequence[float]]
 
 MARK_COLORS = ("#D55E00", "#009E73")  # of the two suggestions; color-blind-safe
 SMOOTHING = 0.9  # share of the old mean that each new loss leaves in the range test
+SHARE = 0.015  # of the time of a training that may go into its display
+
+_clock = time.perf_counter
 
 
 def exponential_average(values: Sequence[float] | np.ndarray, smoothing: float) -> np.ndarray:
@@ -768,127 +775,273 @@ class StopAtTarget(keras.callbacks.Callback):
 class LiveProgress(keras.callbacks.Callback):
     """Show during ``fit`` how far it is and how well it goes.
 
-    In a notebook a small picture of the curves, with one line above it, is replaced in place, and
-    only the line stays at the end; in a terminal one line is rewritten; in a log file one line
-    appears at the end.
+    In a notebook, one line and a small picture of the curves are replaced in place; at the end the
+    line stays, with one interactive plot below it. In a terminal one line is rewritten; where
+    nobody looks on (a log file, a notebook that a program executes) one line appears at the end.
 
     Parameters
     ----------
     every : float
-        Least time in seconds between two updates. Slow drawing stretches it, so that the display
-        takes at most a twentieth of the time.
+        Least time in seconds between two updates. A slow display stretches it, so that it takes
+        less than 2 % of the time.
+    final : str
+        What stays in a notebook: ``"plot"``, or ``"line"`` for the line alone.
+    title : str, optional
+        Names the training, in the line and over the plot.
+    recorded : mapping of str to sequence of float, optional
+        The history of a recorded run, drawn in lighter lines.
+    earlier : mapping of str to sequence of float, optional
+        The history of the epochs that were trained before this ``fit``.
+
+    Raises
+    ------
+    ValueError
+        If ``final`` is neither ``"plot"`` nor ``"line"``.
     """
 
-    def __init__(self, every: float = 1.0) -> None:
+    # Keras may call `on_train_batch_end` from a thread of its own, and then need not wait for the
+    # device after each batch. That method only takes notes; all else is called from the main one.
+    async_safe = True
+
+    def __init__(
+        self,
+        every: float = 1.0,
+        *,
+        final: Final = "plot",
+        title: str | None = None,
+        recorded: History | None = None,
+        earlier: History | None = None,
+    ) -> None:
         super().__init__()
+        _check_name("final", final, get_args(Final))
         self.every = every
-        self._rows: dict[int, dict[str, float]] = {}
-        self._handle: Any = None
-        self._started = self._next = 0.0
-        self._first = self._epoch = 0
+        self.final = final
+        self.title = title
+        self._recorded = recorded
+        self._earlier = earlier
+        self._progress: _Progress | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Begin an empty display."""
-        self._rows, self._handle = {}, None
-        self._started = time.monotonic()
-        self._next = self._started + self.every
+        self._progress = _Progress(
+            epochs=self.params["epochs"],
+            steps=self.params.get("steps") or 0,
+            title=self.title,
+            recorded=self._recorded,
+            history={name: list(values) for name, values in (self._earlier or {}).items()},
+            every=self.every,
+        )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Remember where this training began, for the time that is left."""
-        if not self._rows:
-            self._first = epoch
-        self._epoch = epoch
+        """Turn to the next epoch."""
+        self._running.begin_epoch(epoch)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Refresh within a long epoch."""
-        if time.monotonic() >= self._next and _in_notebook():
-            steps = self.params.get("steps") or 0
-            share = (batch + 1) / steps if steps else 0.0
-            self._show(self._epoch, self._epoch + share, logs)
+        """Note how far the epoch is."""
+        self._running.note(batch, logs or {})
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Refresh the display if it is time."""
+        self._running.refresh()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Add the epoch to the curves."""
-        self._rows[epoch + 1] = {name: float(value) for name, value in (logs or {}).items()}
-        if time.monotonic() >= self._next or (sys.stdout.isatty() and not _in_notebook()):
-            self._show(epoch, epoch + 1, logs)
+        self._running.end_epoch(logs or {})
+        self._running.refresh()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Leave the final state on display."""
-        if not self._rows:
+        self._running.finish(self.final)
+
+    @property
+    def _running(self) -> _Progress:
+        assert self._progress is not None, "Keras calls on_train_begin first"
+        return self._progress
+
+
+def show_finished(
+    history: History,
+    *,
+    epochs: int,
+    final: Final = "plot",
+    title: str | None = None,
+    recorded: History | None = None,
+) -> None:
+    """Show the final state of a training that was done before, as `LiveProgress` would.
+
+    Parameters
+    ----------
+    history : mapping of str to sequence of float
+        One value for each epoch.
+    epochs : int
+        How many epochs were asked for.
+    final, title, recorded
+        As for `LiveProgress`.
+    """
+    curves = {name: list(values) for name, values in history.items()}
+    _Progress(epochs=epochs, title=title, recorded=recorded, history=curves).finish(
+        final, clock="read back"
+    )
+
+
+@dataclass
+class _Progress:
+    """How far a training is, and how that is shown."""
+
+    epochs: int
+    title: str | None
+    recorded: History | None
+    history: dict[str, list[float]]
+    steps: int = 0
+    every: float = 1.0
+
+    epoch: int = 0
+    batch: int = 0  # finished in this epoch
+    running: dict[str, Any] = field(default_factory=dict)  # means over this epoch's batches
+    trails: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.started = self.next = _clock()
+        self.pace: tuple[float, float] | None = None  # when the first batch was over, and where
+        self.handle: Any = None
+
+    @property
+    def done(self) -> float:
+        """Epochs that are done, the present one counted in part."""
+        return self.epoch + (min(self.batch / self.steps, 1) if self.steps else 0)
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.epoch, self.batch, self.running, self.trails = epoch, 0, {}, {}
+
+    def note(self, batch: int, logs: Mapping[str, Any]) -> None:
+        self.batch, self.running = batch + 1, dict(logs)
+        if self.pace is None:  # the first batch, which compiles the model, says little
+            self.pace = (_clock(), self.done)
+
+    def end_epoch(self, logs: Mapping[str, Any]) -> None:
+        for name, value in logs.items():
+            values = self.history.setdefault(name, [])
+            # An epoch without the metric, or before this `fit`, leaves a gap.
+            values += [math.nan] * (self.epoch - len(values)) + [float(value)]
+        self.batch, self.running, self.trails = self.steps, dict(logs), {}
+
+    def refresh(self) -> None:
+        """Show the present state, if the last time is long enough ago."""
+        begin = _clock()
+        if begin < self.next:
             return
-        last = max(self._rows)
-        self._show(last - 1, last, self._rows[last], final=True)
-
-    def _show(
-        self, epoch: int, done: float, logs: dict[str, Any] | None, *, final: bool = False
-    ) -> None:
-        begin = time.monotonic()
-        line = self._line(epoch, done, logs or {}, final)
-        if _in_notebook():
-            self._show_in_notebook(line, final)
+        if display.has_reader():
+            self._note_trail()
+            self._show(self._live())
         elif sys.stdout.isatty():
-            print(f"\r\x1b[K{line}", end="\n" if final else "", flush=True)
-        elif final:
-            print(line)
-        now = time.monotonic()
-        self._next = now + max(self.every, 20 * (now - begin))
+            print(f"\r\x1b[K{self.line()}", end="", flush=True)
+        now = _clock()
+        self.next = now + max(self.every, (now - begin) / SHARE)
 
-    def _line(self, epoch: int, done: float, logs: dict[str, Any], final: bool) -> str:
-        seconds = time.monotonic() - self._started
-        if final:
-            clock = f"{seconds:.0f} s"
+    def finish(self, final: Final, *, clock: str = "") -> None:
+        """Show the final state, for good."""
+        if not self.history.get("loss"):
+            return
+        line = self.line(clock=clock or f"{_clock() - self.started:.0f} s")
+        if not display.has_reader():
+            start = "\r\x1b[K" if sys.stdout.isatty() else ""
+            print(f"{start}{line}", flush=True)
+        elif final == "line":
+            self._show({"text/plain": line})
         else:
-            left = seconds / max(done - self._first, 1e-9) * (self.params["epochs"] - done)
-            clock = f"about {left:.0f} s left"
-        values = [
-            f"{name.replace('val_', 'validation ').replace('_', ' ')} {float(logs[name]):.4g}"
-            for name in logs
+            self._show(*self._final_plot(line))
+
+    def line(self, *, clock: str = "") -> str:
+        """Say in one line how far it is; ``clock`` is said instead of the time that is left."""
+        parts = []
+        if clock:
+            values = {name: numbers[-1] for name, numbers in self.history.items()}
+            parts.append(f"epoch {len(self.history['loss'])}/{self.epochs}")
+        else:
+            values = self.running
+            parts.append(f"epoch {self.epoch + 1}/{self.epochs}")
+            if self.batch:
+                parts.append(f"batch {self.batch}" + (f"/{self.steps}" if self.steps else ""))
+        parts += [
+            f"{name.replace('val_', 'validation ').replace('_', ' ')} {float(value):.4g}"
+            for name, value in values.items()
             if name != "learning_rate"
         ]
-        return " · ".join([f"epoch {epoch + 1}/{self.params['epochs']}", *values, clock])
+        left = self._left()
+        parts.append(clock or (f"about {left:.0f} s left" if left is not None else ""))
+        return (f"{self.title}: " if self.title else "") + " · ".join(filter(None, parts))
 
-    def _show_in_notebook(self, line: str, final: bool) -> None:
-        from IPython.display import display
+    def _left(self) -> float | None:
+        """Estimate the seconds that it takes from here; None before there is anything to go by."""
+        if self.pace is None or self.done <= self.pace[1]:
+            return None
+        seconds, epochs = _clock() - self.pace[0], self.done - self.pace[1]
+        return seconds / epochs * (self.epochs - self.done)
 
-        shown: dict[str, Any] = {"text/plain": line}
-        if not final:
-            shown["image/png"] = self._draw(line)
-        if self._handle is None:
-            self._handle = display(shown, raw=True, display_id=True)
+    def _metrics(self) -> list[str]:
+        """Name the panels: the loss, and accuracy or else another metric if there is one."""
+        names = [name for name in [*self.history, *self.running] if not name.startswith("val_")]
+        others = [name for name in names if name not in ("loss", "learning_rate")]
+        others.sort(key=lambda name: "accuracy" not in name)
+        return ["loss", *others[:1]]
+
+    def _note_trail(self) -> None:
+        """Keep the present means: they grow to a line while an epoch of known length runs."""
+        for name, value in self.running.items() if self.steps else ():
+            self.trails.setdefault(f"running {name}", []).append((self.done, float(value)))
+
+    def _live(self) -> dict[str, str]:
+        """Return the line, and a picture of the curves up to now under it."""
+        line = self.line()
+        shown = f"<div>{html.escape(line)}</div>"
+        if self.running or self.history:
+            points = {name: _points(values) for name, values in self.history.items()}
+            for name in self.trails:  # from where the last epoch ended
+                points[name] = (
+                    points.get(name.removeprefix("running "), [])[-1:] + self.trails[name]
+                )
+            metrics = self._metrics()
+            drawing = display.growing_curves(
+                points, metrics=metrics, epochs=self.epochs, recorded=self.recorded
+            )
+            width, height = display.LIVE_SIZE
+            shown += (
+                f'<img width="{width}" height="{height}" style="max-width: 100%" '
+                f'alt="Curves of {" and ".join(metrics)} up to now" src="data:image/svg+xml;base64,'
+                f'{base64.b64encode(drawing.encode()).decode("ascii")}">'
+            )
+        return {"text/html": f'<div class="live-progress">{shown}</div>', "text/plain": line}
+
+    def _final_plot(self, line: str) -> display.Bundle:
+        """Return the line with the plot under it, interactive and as a picture."""
+        from course_utils import dashboards
+
+        data, metadata = display.bundle(
+            dashboards.learning_curves(
+                self.history,
+                title=f"Learning curves of {self.title}" if self.title else "Learning curves",
+                metrics=self._metrics(),
+                recorded=self.recorded,
+            )
+        )
+        heading = f"<div>{html.escape(line)}</div>"
+        plot = data.get("text/html") or display.picture_html(data, metadata)
+        data["text/html"] = f'<div class="live-progress">{heading}{plot}</div>'
+        data["text/plain"] = f"{line}\n{data['text/plain']}"
+        return data, metadata
+
+    def _show(self, data: dict[str, str], metadata: dict[str, Any] | None = None) -> None:
+        from IPython.display import display as show
+
+        if self.handle is None:
+            self.handle = show(data, raw=True, metadata=metadata, display_id=True)
         else:
-            self._handle.update(shown, raw=True)
-
-    def _draw(self, line: str) -> bytes:
-        # A Figure of its own: pyplot would keep it and show it a second time.
-        from matplotlib.figure import Figure
-
-        names = [n for n in ("loss", "accuracy") if any(n in row for row in self._rows.values())]
-        figure = Figure(figsize=(4.2 * max(len(names), 1), 2.8), dpi=72, layout="tight")
-        figure.suptitle(textwrap.fill(line, width=90), fontsize=9)
-        panels = figure.subplots(1, max(len(names), 1), squeeze=False)[0]
-        for axes, name in zip(panels, names or ["loss"], strict=True):
-            for key, label, color in (
-                (name, "training", "#0072B2"),
-                (f"val_{name}", "validation", "#D55E00"),
-            ):
-                points = [(e, row[key]) for e, row in self._rows.items() if key in row]
-                if points:
-                    axes.plot(*np.transpose(points), ".-", label=label, color=color)
-            axes.set(xlabel="epoch", ylabel=name)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            if axes.lines:
-                axes.legend(fontsize=8)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-        return buffer.getvalue()
+            self.handle.update(data, raw=True, metadata=metadata)
 
 
-def _in_notebook() -> bool:
-    """Whether output goes to a Jupyter front end; IPython is never imported for the question."""
-    if "IPython" not in sys.modules:
-        return False
-    shell = sys.modules["IPython"].get_ipython()
-    return shell is not None and hasattr(shell, "kernel")
+def _points(values: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the value of each epoch with its number, from 1; gaps are left out."""
+    return [(float(e), v) for e, v in enumerate(values, start=1) if math.isfinite(v)]
 
 
 def _check_steps(name: str, value: int, *, minimum: int) -> None:

@@ -8,24 +8,20 @@ with the interactive one; `extension` switches both on.
 
 from __future__ import annotations
 
-import base64
 import html
-import json
 import math
-import sys
 import textwrap
-import uuid
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from course_utils import profiles
+from course_utils import display
+from course_utils.display import extension as extension
+from course_utils.display import load_holoviews as _holoviews
 
 if TYPE_CHECKING:
     import holoviews as hv
@@ -46,133 +42,7 @@ MODES = ("counts", "percent", "errors")
 
 
 # ---------------------------------------------------------------------------------------------
-# Set-up: backends and notebook display
-
-
-def extension(*, static: bool | None = None) -> None:
-    """Show HoloViews objects as Bokeh plots, without a network and without a server.
-
-    In a notebook, Bokeh's JavaScript is loaded once from the installed package, and every plot is
-    stored as interactive HTML, as its title in plain text and, if wanted, as a PNG picture for
-    places that show no JavaScript. Outside a notebook only the Bokeh backend is chosen.
-
-    Parameters
-    ----------
-    static : bool, optional
-        Whether a PNG picture drawn by Matplotlib goes with each plot. By default yes, except in
-        the smoke profile.
-    """
-    hv = _holoviews()
-    hv.Store.set_current_backend("bokeh")
-    shell = _shell()
-    if shell is None:
-        return
-    with_png = profiles.active().name != "smoke" if static is None else static
-    in_colab = "google.colab" in sys.modules  # there every output lives in a frame of its own
-    loader = _loader()
-
-    def bundle(plot: Any, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        return _mimebundle(plot, static=with_png, loader=loader if in_colab else "")
-
-    shell.display_formatter.mimebundle_formatter.for_type(hv.core.Dimensioned, bundle)
-    if not in_colab:
-        from IPython.display import display
-
-        display({"text/html": loader, "text/plain": ""}, raw=True)
-
-
-def _holoviews() -> Any:
-    """Import HoloViews with both backends, Bokeh being the current one if none was chosen."""
-    import holoviews as hv
-
-    chosen = hv.Store.current_backend if hv.Store.renderers else "bokeh"
-    import holoviews.plotting.bokeh
-    import holoviews.plotting.mpl  # noqa: F401
-
-    hv.Store.set_current_backend(chosen)
-    return hv
-
-
-def _shell() -> Any:
-    """Return the running IPython shell or None."""
-    if "IPython" not in sys.modules:
-        return None
-    from IPython.core.getipython import get_ipython
-
-    return get_ipython()
-
-
-def _loader() -> str:
-    """Return a script element that loads Bokeh from the installed package unless it is there."""
-    import bokeh
-
-    file = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
-    code = file.read_text(encoding="utf-8")
-    return (
-        '<script data-loads="bokeh">(function(){'
-        f'if(window.Bokeh&&window.Bokeh.version==="{bokeh.__version__}")return;\n'
-        f"{code}\n}}).call(window)</script>"
-    )
-
-
-def _mimebundle(plot: Any, *, static: bool, loader: str) -> dict[str, str]:
-    """Render a HoloViews object to HTML, text and, if `static`, a PNG picture (base64)."""
-    import holoviews as hv
-    from bokeh.core.types import ID
-    from bokeh.embed import json_item
-
-    title = _title_of(plot)
-    target = ID(f"plot-{uuid.uuid4().hex}")
-    heading = ""
-    if isinstance(plot, hv.Layout):  # its title would need a second script: write it here
-        heading = f"<strong>{html.escape(title)}</strong>"
-        figure = hv.render(plot.opts(title="", backend="bokeh", clone=True), backend="bokeh")
-    else:
-        figure = hv.render(plot, backend="bokeh")
-    item = json.dumps(json_item(figure, target)).replace("</", "<\\/")
-    # Bokeh may still be loading, and the element not yet on the page: look again every 0.1 s.
-    script = (
-        f'(function draw(tries){{var place=document.getElementById("{target}");'
-        f"if(window.Bokeh&&place)window.Bokeh.embed.embed_item({item});"
-        "else if(tries)setTimeout(draw,100,tries-1);})(300)"
-    )
-    bundle = {
-        "text/plain": title,
-        "text/html": f'{loader}{heading}<div id="{target}" role="figure" aria-label="'
-        f'{html.escape(title)}"></div>\n<script>{script}</script>',
-    }
-    if static:
-        picture = _png(plot, title)
-        if picture:
-            bundle["image/png"] = base64.b64encode(picture).decode("ascii")
-    return bundle
-
-
-def _png(plot: Any, title: str, dpi: int = 80) -> bytes | None:
-    """Draw a HoloViews object with Matplotlib; warn and return None where that fails."""
-    import holoviews as hv
-    from matplotlib import pyplot
-
-    already_open = set(pyplot.get_fignums())
-    try:
-        renderer = hv.renderer("matplotlib").instance(fig="png", dpi=dpi, holomap=None)
-        return renderer(plot, fmt="png")[0]
-    except Exception as error:  # noqa: BLE001 - the interactive plot is shown whatever fails here
-        warnings.warn(
-            f"No static picture of {title!r}: {type(error).__name__}: {error}", stacklevel=2
-        )
-        return None
-    finally:
-        for number in set(pyplot.get_fignums()) - already_open:
-            pyplot.close(number)
-
-
-def _title_of(plot: Any) -> str:
-    """Return the title option of a HoloViews object, or its label or type."""
-    import holoviews as hv
-
-    options = hv.Store.lookup_options("bokeh", plot, "plot").kwargs
-    return options.get("title") or plot.label or type(plot).__name__
+# Style
 
 
 def _style(element: Any, *, bokeh: dict[str, Any], matplotlib: dict[str, Any]) -> Any:
@@ -204,6 +74,9 @@ def _fill_space(plot: Any, element: Any) -> None:
 def _layout(plots: list[Any], *, columns: int, title: str, size: tuple[float, float]) -> hv.Layout:
     """Arrange plots in columns under a common title; `size` in pixels."""
     hv = _holoviews()
+    if len(plots) == 1:  # HoloViews draws no common title over a single panel of a static picture
+        own = hv.Store.lookup_options("matplotlib", plots[0], "plot").kwargs["title"]
+        plots = [plots[0].opts(title=f"{title}\n{own}", backend="matplotlib", clone=True)]
     return _style(
         hv.Layout(plots).cols(columns),
         bokeh={"title": title, "shared_axes": False},
@@ -304,18 +177,26 @@ def _series(history: History, metric: str) -> list[float]:
 
 
 def learning_curves(
-    history: History, *, title: str, metrics: Sequence[str] = ("loss", "accuracy")
+    history: History,
+    *,
+    title: str,
+    metrics: Sequence[str] = ("loss", "accuracy"),
+    recorded: History | None = None,
 ) -> hv.Layout:
     """Draw train and validation curves, one panel for each metric.
 
     Parameters
     ----------
     history : mapping of str to sequence of float
-        One value per epoch for each metric; validation values under "val_" + metric.
+        One value per epoch for each metric; validation values under "val_" + metric. Epochs whose
+        value is not finite are left out.
     title : str
         Says what to see.
     metrics : sequence of str
         Names without "val_".
+    recorded : mapping of str to sequence of float, optional
+        The history of a recorded run, drawn in lighter, thinner lines; a metric that it lacks is
+        left out.
 
     Returns
     -------
@@ -329,33 +210,59 @@ def learning_curves(
     """
     if not metrics:
         raise ValueError("metrics is empty; name at least one metric, such as 'loss'.")
-    width = min(440, MAX_WIDTH // len(metrics))
-    panels = [_metric_panel(history, metric, width=width, height=300) for metric in metrics]
+    width = min(430, MAX_WIDTH // len(metrics))
+    panels = [
+        _metric_panel(history, metric, width=width, height=300, recorded=recorded)
+        for metric in metrics
+    ]
     size = (width * len(metrics), 330)
     return _layout(panels, columns=len(metrics), title=title, size=size)
 
 
-def _metric_panel(history: History, metric: str, *, width: int, height: int) -> hv.Overlay:
-    """Draw one metric of one run, train solid and validation dashed."""
+def _metric_panel(
+    history: History, metric: str, *, width: int, height: int, recorded: History | None = None
+) -> hv.Overlay:
+    """Draw one metric of one run, train solid and validation dashed; a recorded one fainter."""
     hv = _holoviews()
-    series = {"train": _series(history, metric)}
-    if f"val_{metric}" in history:
-        series["validation"] = _series(history, f"val_{metric}")
+    keys = {"train": metric, "validation": f"val_{metric}"}
+    own = {"train": _series(history, metric)}
+    if keys["validation"] in history:
+        own["validation"] = _series(history, keys["validation"])
+    other = {
+        name: _series(recorded, key) for name, key in keys.items() if recorded and key in recorded
+    }
+
+    def line(name: str, values: Sequence[float], prefix: str = "") -> Any:
+        points, number = _finite_points(values), list(keys).index(name)
+        return _line(*points, x="epoch", y=metric, label=prefix + name, number=number)
+
     curves = [
-        _line(range(1, len(values) + 1), values, x="epoch", y=metric, label=label, number=number)
-        for number, (label, values) in enumerate(series.items())
+        _style(
+            line(name, values, "recorded "),
+            bokeh={"line_width": 1.5, "alpha": 0.5},
+            matplotlib={"linewidth": 1.2, "alpha": 0.5},
+        )
+        for name, values in other.items()
     ]
-    limits = _limits(metric, np.concatenate([*series.values()]))
+    curves += [line(name, values) for name, values in own.items()]
+    everything = [*own.values(), *other.values()]
     return _frame(
         hv.Overlay(curves),
         title=f"{metric.replace('_', ' ').capitalize()} per epoch",
         xlabel="epoch",
         ylabel=metric.replace("_", " "),
-        ylim=limits,
-        ticks=_epoch_ticks(max(map(len, series.values()))),
+        ylim=_limits(metric, np.concatenate(everything)),
+        ticks=_epoch_ticks(max(map(len, everything))),
         width=width,
         height=height,
     )
+
+
+def _finite_points(values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return epochs (from 1) and values without the gaps."""
+    series = np.asarray(values, dtype=float)
+    kept = np.isfinite(series)
+    return np.arange(1, len(series) + 1)[kept], series[kept]
 
 
 def _line(
@@ -382,6 +289,7 @@ def _line(
             "line_dash": "solid" if faint else DASHES[dash % 4],
             "line_width": 1 if faint else 2.5,
             "alpha": 0.35 if faint else 1.0,
+            "hooks": [_mark_single_point],
             "tools": [] if faint else ["hover"],
             "hover_tooltips": [("line", label), (x, f"@{{{x}}}"), (y, f"@{{{y}}}{{0.0000}}")],
         },
@@ -390,8 +298,18 @@ def _line(
             "linestyle": "solid" if faint else MATPLOTLIB_DASHES[dash % 4],
             "linewidth": 0.8 if faint else 2,
             "alpha": 0.35 if faint else 1.0,
+            "marker": "o" if len(curve) == 1 else "",
         },
     )
+
+
+def _mark_single_point(plot: Any, element: Any) -> None:
+    """Draw a dot where a line has one point only, which alone would not be seen."""
+    if len(element) == 1:
+        glyph = plot.handles["glyph"]
+        plot.state.scatter(
+            glyph.x, glyph.y, source=plot.handles["source"], size=8, color=glyph.line_color
+        )
 
 
 def _limits(metric: str, values: np.ndarray) -> tuple[float | None, float | None]:
@@ -1491,22 +1409,20 @@ def training_dashboard(
 
 @dataclass(frozen=True)
 class Diagram:
-    """A drawing of a model that notebooks show: `svg` is its source, `title` its text."""
+    """A drawing of a model: `svg` is its source, `title` its name, `words` say what it shows."""
 
     svg: str
     title: str
+    words: str
 
     def __repr__(self) -> str:
-        """Return the title."""
-        return self.title
+        """Return what the drawing shows, in words."""
+        return self.words
 
-    def _repr_svg_(self) -> str:
-        """Return the drawing as a picture."""
-        return self.svg
-
-    def _repr_html_(self) -> str:
-        """Return the drawing for a page."""
-        return self.svg
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> display.Bundle:
+        """Return the drawing for a page, as a picture, and in words."""
+        data = {"text/html": self.svg, "image/svg+xml": self.svg, "text/plain": self.words}
+        return data, {"image/svg+xml": {"alt": self.words}}
 
 
 def layer_table(model: keras.Model) -> pd.DataFrame:
@@ -1630,10 +1546,11 @@ def layer_diagram(model: keras.Model) -> Diagram:
                 skips += 1
                 parts.append(f'<path d="M700 {y0}H{bend}V{y1}H702" {_ARROW}/>')
     height = 34 + len(rows) * step
-    name = html.escape(title)
+    chain = " → ".join(row[0] for row in rows)
+    name, words = html.escape(title), f"{title}: {chain}."
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" role="img" aria-label="{name}" '
+        f'width="{width}" height="{height}" role="img" aria-label="{html.escape(words)}" '
         'font-family="sans-serif" font-size="12">'
         f'<title>{name}</title><defs><marker id="tip" markerWidth="7" markerHeight="7" '
         'refX="5" refY="3" orient="auto"><path d="M0 0L6 3L0 6Z" fill="#555"/></marker></defs>'
@@ -1641,7 +1558,7 @@ def layer_diagram(model: keras.Model) -> Diagram:
         f'<text x="50" y="20" font-weight="bold">{name}</text>'
         f"{''.join(parts)}</svg>"
     )
-    return Diagram(svg=svg, title=title)
+    return Diagram(svg, title, words)
 
 
 _ARROW = 'fill="none" stroke="#555" stroke-width="1.5" marker-end="url(#tip)"'

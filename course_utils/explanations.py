@@ -30,6 +30,8 @@ _RED = np.array([178, 24, 43]) / 255
 _BLUE = np.array([33, 102, 172]) / 255
 _TRUE_COLOR = "black"
 _PREDICTED_COLOR = "#e69f00"
+# Pixels: a laptop shows about 700, of which title, ticks and labels take some.
+_TILE, _LEAST_TILE, _MAX_HEIGHT, _AROUND = 70, 40, 700, 110
 
 
 def logits_model(model: keras.Model) -> keras.Model:
@@ -789,7 +791,8 @@ def _montage(
         for color, corners in frames
     ]
     margin = 60 + 7 * max((len(name) for name in yticks), default=0)
-    side = min(70, (dashboards.MAX_WIDTH - margin) // columns)
+    fitting = max(_LEAST_TILE, (_MAX_HEIGHT - _AROUND) // rows)
+    side = min(_TILE, fitting, (dashboards.MAX_WIDTH - margin) // columns)
     frame = (side * columns, side * rows)
     common = {
         "title": title,
@@ -807,7 +810,7 @@ def _montage(
         bokeh={
             **common,
             "width": frame[0] + margin,
-            "height": frame[1] + 110,
+            "height": frame[1] + _AROUND,
             "hooks": [partial(dashboards._set_frame, width=frame[0], height=frame[1])],
             "default_tools": ["save", "pan", "wheel_zoom", "reset"],
             "active_tools": [],

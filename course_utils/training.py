@@ -6,6 +6,7 @@ depends on, and a run that was finished before with the same settings is read ba
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -14,15 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
 
-from course_utils import augmentation
+from course_utils import augmentation, records
 from course_utils import callbacks as course_callbacks
 
 History = dict[str, list[float]]
+Progress = Literal["plot", "line"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def fit(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     seed: int = 0,
     folder: Path | str | None = None,
-    progress: bool = True,
+    progress: Progress | None = "plot",
 ) -> Run:
     """Train a compiled model; go on after an interruption, and skip what is already done.
 
@@ -93,7 +95,11 @@ def fit(
     present weights and optimizer state, training and validation data, callbacks, epochs and seed.
     Change one of them and a new run starts. After a kill the run goes on at the last finished
     epoch and ends as if it had not been interrupted, dropout masks, data order and the state of
-    the callbacks included.
+    the callbacks included. Interrupting the kernel keeps the finished epochs too, and puts model
+    and callbacks back to where they were, so that the same call goes on.
+
+    If the environment variable ``COURSE_RECORD`` names a file, a line of JSON about the finished
+    run is added to it.
 
     Parameters
     ----------
@@ -114,8 +120,9 @@ def fit(
         Recorded with the run, and part of its settings.
     folder : path-like, optional
         Where runs are kept; by default ``$COURSE_RUNS_DIR``, else ``runs`` in the working folder.
-    progress : bool
-        Show one live progress display.
+    progress : {"plot", "line"}, optional
+        What to show while it trains, beside the recorded full run if there is one. ``"plot"``
+        leaves the learning curves, ``"line"`` one line; None shows nothing.
 
     Returns
     -------
@@ -125,10 +132,15 @@ def fit(
     Raises
     ------
     ValueError
-        If the model is not compiled, or epochs is below 1.
+        If the model is not compiled, epochs is below 1, or progress is unknown.
     OSError
         If the folder cannot be written.
     """
+    if progress is not None and progress not in get_args(Progress):
+        raise ValueError(
+            f"progress is {progress!r}, but it names what run {name!r} shows: pass 'plot', 'line' "
+            "or None."
+        )
     if not model.compiled:
         raise ValueError(
             f"The model of run {name!r} is not compiled: call model.compile(optimizer=…, loss=…, "
@@ -143,24 +155,104 @@ def fit(
         Path(folder or runs_folder()) / f"{name}-{_hash(json.dumps(settings).encode())[:12]}"
     )
     memory = _Memory(path / "state.npz", callbacks)
+    start = _Start(model, callbacks)
     reused = memory.restore(model)
-    if not reused:
-        shown = [course_callbacks.LiveProgress()] if progress else []
-        batches.epoch = memory.epochs
-        model.fit(
-            batches,
-            validation_data=validation,
-            epochs=epochs,
-            # A stopped run trains no more, but its callbacks still see the end of training.
-            initial_epoch=epochs if memory.stopped else memory.epochs,
-            shuffle=False,  # Keras would shuffle with Python's global generator; Batches does it
-            verbose=0,
-            callbacks=[*callbacks, *shown, memory],
+    recorded = records.recorded(name) if progress else None
+    if reused and progress:
+        course_callbacks.show_finished(
+            memory.history, epochs=epochs, final=progress, title=name, recorded=recorded
         )
+    if not reused:
+        shown = []
+        if progress:
+            shown = [
+                course_callbacks.LiveProgress(
+                    final=progress, title=name, recorded=recorded, earlier=memory.history
+                )
+            ]
+        batches.epoch = memory.epochs
+        try:
+            model.fit(
+                batches,
+                validation_data=validation,
+                epochs=epochs,
+                # A stopped run trains no more, but its callbacks still see the end of training.
+                initial_epoch=epochs if memory.stopped else memory.epochs,
+                shuffle=False,  # Batches does it; Keras would use Python's global generator
+                verbose=0,
+                callbacks=[*callbacks, *shown, memory],
+            )
+        except KeyboardInterrupt:
+            start.put_back()
+            print(_what_is_kept(memory, epochs))
+            raise
         memory.save(finished=True)
         save_history({"settings": settings, "name": name} | memory.record(), path / "run.json")
     trained = batches.num_images * memory.epochs
-    return Run(name, memory.history, memory.seconds, trained / memory.seconds, path, reused)
+    run = Run(name, memory.history, memory.seconds, trained / memory.seconds, path, reused)
+    if os.environ.get("COURSE_RECORD"):
+        _add_line(
+            Path(os.environ["COURSE_RECORD"]),
+            {
+                "name": name,
+                "seed": seed,
+                "epochs": run.epochs,
+                "history": run.history,
+                "seconds": run.seconds,
+                "train_images": batches.num_images,
+                "validation_images": validation.num_images if validation else 0,
+                "batch_size": batches.batch_size,
+                "parameters": model.count_params(),
+                "settings": _hash(json.dumps(settings).encode()),
+                "keras": keras.__version__,
+                "backend": keras.backend.backend(),
+            },
+        )
+    return run
+
+
+def _what_is_kept(memory: _Memory, epochs: int) -> str:
+    """Say what an interruption leaves."""
+    if memory.kept == 0:
+        return (
+            f"Interrupted in epoch 1 of {epochs}: no epoch is finished, so nothing is kept yet; "
+            "run this cell again to start anew."
+        )
+    kept = f"{memory.kept} epoch{'s are' if memory.kept > 1 else ' is'} kept"
+    if memory.stopped or memory.kept == epochs:
+        return f"Interrupted after the last epoch: {kept}; run this cell again to end the run."
+    return (
+        f"Interrupted in epoch {memory.kept + 1} of {epochs}: {kept}; run this cell again to go on."
+    )
+
+
+def _add_line(path: Path, content: Mapping[str, Any]) -> None:
+    """Add a line of JSON to a file in one step, so that a crash never leaves half a line."""
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    with _replacing(path) as temporary:
+        temporary.write_text(f"{before}{json.dumps(content)}\n", encoding="utf-8")
+
+
+class _Start:
+    """What a model and its callbacks were before a training, as far as the run's key shows."""
+
+    def __init__(self, model: keras.Model, callbacks: Sequence[keras.callbacks.Callback]) -> None:
+        self.model = model
+        self.values = [np.array(keras.ops.convert_to_numpy(v)) for v in _variables(model)]
+        self.states = [(callback, _kept_state(callback)) for callback in callbacks]
+
+    def put_back(self) -> None:
+        for variable, value in zip(_variables(self.model), self.values, strict=True):
+            variable.assign(value)
+        for callback, state in self.states:
+            for key in _kept_state(callback).keys() - state.keys():
+                delattr(callback, key)
+            vars(callback).update(state)
+
+
+def _kept_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """Return copies of the attributes that are saved with a run."""
+    return copy.deepcopy(_plain_state(callback) | _array_lists(callback))
 
 
 class _Memory(keras.callbacks.Callback):
@@ -173,6 +265,7 @@ class _Memory(keras.callbacks.Callback):
         self.history: History = {}
         self.seconds = 0.0
         self.stopped = False
+        self.kept = 0  # epochs that are in the file
         self._saved_states: list[dict[str, Any]] = []
         self._started = 0.0
 
@@ -203,6 +296,7 @@ class _Memory(keras.callbacks.Callback):
             ]
         self.history, self.seconds = record["history"], record["seconds"]
         self.stopped = record["stopped"]
+        self.kept = self.epochs
         self._restore_callbacks()
         return record["finished"]
 
@@ -227,6 +321,7 @@ class _Memory(keras.callbacks.Callback):
         arrays["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
         with _replacing(self.path) as temporary, open(temporary, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
+        self.kept = self.epochs
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         # This callback comes last, so what the others reset at the start can be put back here.

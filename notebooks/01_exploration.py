@@ -2,7 +2,6 @@
 # jupyter:
 #   jupytext:
 #     cell_metadata_filter: tags,slideshow,-all
-#     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
@@ -45,7 +44,7 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from course_utils import augmentation, dashboards, datasets, training
+from course_utils import augmentation, dashboards, datasets, exercises, training
 
 dashboards.extension()
 
@@ -341,7 +340,7 @@ def in_order(images, labels, **settings):
     return augmentation.Batches(images, labels, batch_size=500, normalize=normalize, **settings)
 
 
-def train(split, *, name, epochs, seed, transforms=()):
+def train(split, *, name, epochs, seed, transforms=(), progress="plot"):
     training.seed_everything(seed)
     model = small_cnn()
     model.compile(
@@ -353,8 +352,9 @@ def train(split, *, name, epochs, seed, transforms=()):
     )  # fmt: skip
     validation = in_order(split.x_validation, split.y_validation)
     run = training.fit(
-        model, batches, name=f"01_{name}", epochs=epochs, validation=validation, seed=seed
-    )
+        model, batches, name=f"01_{name}", epochs=epochs, validation=validation, seed=seed,
+        progress=progress,
+    )  # fmt: skip
     return model, run
 
 
@@ -372,7 +372,7 @@ def make_split(kind, seed):
 
 splits = {(kind, seed): make_split(kind, seed) for seed in seeds for kind in ("leaky", "honest")}
 trained = {
-    (kind, seed): train(split, name=kind, epochs=epochs, seed=seed)
+    (kind, seed): train(split, name=kind, epochs=epochs, seed=seed, progress="line")
     for (kind, seed), split in splits.items()
 }
 
@@ -800,16 +800,368 @@ print(f"- Another normalization at prediction: {(right.mean() - wrong.mean()) * 
 # - One normalizer for training and prediction; random changes for training only.
 # - An accuracy without its number of images (or its interval) is half a result.
 
-# %% [markdown]
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Exercises
 #
-# 1. **Another share.** S1 split 80 : 20. Which share of a validation set would be leaked by
-#    drawing with replacement at 50 : 50? Predict it with the formula, then count it with
-#    `shared_images`.
-# 2. **A subtler leak.** Take the honest split, add the mirror image of each validation image to the
-#    training set, and train again. Does `shared_images` notice? Does the accuracy?
-# 3. **Your own data.** Write down, before you look, what you expect for class balance, brightness
-#    range and duplicates in an image set of yours. Then load it as uint8 and check.
+# Replace `...` by your answer and run the cell: it says whether you are right, or what kind of
+# mistake it was, with one hint. Run it again for the next hint.
+
+# %% [markdown]
+# **Exercise 1. Predict.** A colleague draws rows with replacement as S1 did, but calls the first
+# *half* of them training and the rest validation. Before you count anything: which share of the
+# validation images has a copy in training? Give a number between 0 and 1, to two decimal places.
+
+# %% tags=["exercise"]
+predicted_share = ...  # a number between 0 and 1
+exercises.check("01.1", predicted_share)
+
+# %% tags=["solution"]
+predicted_share = 1 - np.exp(-0.5)
+exercises.check("01.1", predicted_share)
+
+# %% tags=["check"]
+rule = exercises.Rule(
+    "01.1",
+    expected=float(1 - np.exp(-0.5)),
+    tolerance=0.006,
+    wants="a number between 0 and 1",
+    because="An image escapes n/2 draws with probability about exp(−0.5); all others have a copy. "
+    "Less training data leaks less, but still far too much.",
+    mistakes=[
+        exercises.Mistake(
+            "this is more than all of them: a share lies between 0 and 1",
+            example=39.0,
+            when=lambda answer: answer > 1,
+            hints=["Did you give a percentage? Divide it by 100."],
+        ),
+        exercises.Mistake(
+            "this is the share for 80 : 20",
+            example=1 - np.exp(-0.8),
+            hints=[
+                "How many draws does an image have to escape now, in parts of n?",
+                "It has to escape n/2 draws. What takes the place of exp(−0.8)?",
+            ],
+        ),
+        exercises.Mistake(
+            "this is the share of images *without* a copy",
+            example=np.exp(-0.5),
+            hints=["You have the probability to escape; asked is the opposite."],
+        ),
+        exercises.Mistake(
+            "half of the rows do not hold half of the images, since rows repeat",
+            example=0.5,
+            hints=[
+                "Some images fill several training rows, and others fill none.",
+                "With which probability does an image fill none of n/2 rows?",
+            ],
+        ),
+    ],
+    hints=[
+        "The section on the leaky split has the formula for 80 : 20. What in it is the split?",
+        "An image escapes one draw out of n with probability 1 − 1/n. And n/2 draws?",
+    ],
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# **Exercise 2. Count.** These are the colleague's rows. How many of the *validation* images have an
+# identical copy in training? Count with `datasets.shared_images`, then lay the share beside your
+# prediction.
+
+# %% tags=["exercise"]
+drawn_rows = np.random.default_rng(1).integers(len(x_pool), size=len(x_pool))
+half = len(drawn_rows) // 2  # training rows before it, validation rows from it on
+leaked_images = ...  # a whole number
+exercises.check("01.2", leaked_images)
+
+# %% tags=["solution"]
+training_half, validation_half = x_pool[drawn_rows[:half]], x_pool[drawn_rows[half:]]
+leaked_images = datasets.shared_images(training_half, validation_half)
+print(f"share: {leaked_images / len(validation_half):.1%}")
+exercises.check("01.2", leaked_images)
+
+# %% tags=["check"]
+colleague = np.random.default_rng(1).integers(len(x_pool), size=len(x_pool))
+
+
+def leaked_after(share, swapped=False):
+    cut = int(share * len(colleague))
+    sets = x_pool[colleague[:cut]], x_pool[colleague[cut:]]
+    return datasets.shared_images(*(sets[::-1] if swapped else sets))
+
+
+num_leaked = leaked_after(0.5)
+rule = exercises.Rule(
+    "01.2",
+    expected=num_leaked,
+    wants="a whole number",
+    because="Divided by the number of validation images it is close to 1 − exp(−0.5): the formula "
+    "predicts what you counted.",
+    mistakes=[
+        exercises.Mistake(
+            "this is a share, not a number of images",
+            example=num_leaked / (len(colleague) - len(colleague) // 2),
+            when=lambda answer: 0 < answer < 1,
+            hints=["Do not divide by the number of images."],
+        ),
+        exercises.Mistake(
+            "these are the training images with a copy in validation",
+            example=leaked_after(0.5, swapped=True),
+            hints=["Which of its two arguments does `shared_images` count?"],
+        ),
+        exercises.Mistake(
+            "this counts an image once that is in the validation set several times",
+            example=len(np.intersect1d(*np.array_split(colleague, [len(colleague) // 2]))),
+            hints=[
+                "The accuracy is computed over all validation rows, repeated ones included.",
+                "Let `shared_images` compare the images of the two halves.",
+            ],
+        ),
+        exercises.Mistake(
+            "this is S1's split, 80 : 20",
+            example=leaked_after(0.8),
+            hints=["The colleague cuts in the middle: at `half`."],
+        ),
+    ],
+    hints=[
+        "Take the images of each half first: `x_pool[drawn_rows[:half]]` is the training set.",
+        "`shared_images(a, b)` counts the images of `b` that are also in `a`.",
+    ],
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# **Exercise 3. Find a subtler leak.** Somebody adds the mirror images of the validation set to the
+# training images ("augmentation"). `shared_images` compares byte by byte and does not notice; a
+# network does. Write a function `find_leaks(train_images, validation_images)` that returns how many
+# validation images have an identical *or* a mirrored (left-right) copy in training.
+
+# %% tags=["exercise"]
+find_leaks = ...  # in place of this line: def find_leaks(train_images, validation_images):
+exercises.check("01.3", find_leaks)
+
+
+# %% tags=["solution"]
+def find_leaks(train_images, validation_images):
+    mirrored = train_images[:, :, ::-1]
+    return datasets.shared_images(np.concatenate([train_images, mirrored]), validation_images)
+
+
+exercises.check("01.3", find_leaks)
+
+# %% tags=["check"]
+from collections.abc import Callable
+
+# Two identical copies (of one there is a mirrored copy, too), two mirrored, four upside down.
+random_images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype="uint8")
+known_images = np.concatenate([random_images[:6], random_images[2:3, :, ::-1]])
+mirrored, upside_down = random_images[:, :, ::-1], random_images[:, ::-1]
+judged_images = np.concatenate(
+    [random_images[[0, 2]], mirrored[[1, 4]], upside_down[[1, 3, 4, 5]], random_images[6:]]
+)
+
+
+def found_by(function):
+    return exercises.comparable(function(known_images.copy(), judged_images.copy()), 0)
+
+
+def shared_with(change):
+    return lambda train, validation: datasets.shared_images(change(train), validation)
+
+
+rule = exercises.Rule(
+    "01.3",
+    like=Callable,
+    right=lambda function: found_by(function) == 4,
+    wants="a function of training and validation images that returns a whole number",
+    because="A copy is whatever lets the network recognize the image. Turned, cropped and "
+    "recompressed copies remain undetected: Barz and Denzler (below) found such in CIFAR itself.",
+    mistakes=[
+        exercises.Mistake(
+            "it finds identical copies only",
+            example=shared_with(lambda images: images),
+            when=lambda function: found_by(function) == 2,
+            hints=[
+                "An image is an array of height, width, channels: which axis runs left to right?",
+                "`images[:, :, ::-1]` mirrors a whole set. Compare with that one too.",
+            ],
+        ),
+        exercises.Mistake(
+            "it finds mirrored copies only",
+            example=shared_with(lambda images: images[:, :, ::-1]),
+            when=lambda function: found_by(function) == 3,
+            hints=["Compare with both sets at once: `np.concatenate` joins them."],
+        ),
+        exercises.Mistake(
+            "it turns images upside down instead of mirroring them",
+            example=shared_with(lambda images: np.concatenate([images, images[:, ::-1]])),
+            when=lambda function: found_by(function) == 6,
+            hints=["Axis 1 is the height. Which one is the width?"],
+        ),
+        exercises.Mistake(
+            "an image with both kinds of copy is counted twice",
+            example=lambda known, judged: (
+                datasets.shared_images(known, judged)
+                + datasets.shared_images(known[:, :, ::-1], judged)
+            ),
+            when=lambda function: found_by(function) == 5,
+            hints=["Join the training images and their mirror images first, then count once."],
+        ),
+    ],
+    hints=[
+        "Begin with `shared_images` itself: it finds the identical copies.",
+        "Which set of training images would contain *every* image that counts as leaked?",
+    ],
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# **Exercise 4. Beat this number, without a network.** Write a function `guess(images)` that takes
+# uint8 images (n, 32, 32, 3) and returns n class numbers, right for more than `target` of the
+# images in `honest.x_validation`. It may use `honest.x_train` and `honest.y_train` as it likes. The
+# check looks at untouched images as well: what works only where you have looked does not count.
+
+# %% tags=["exercise"]
+target = 0.2
+guess = ...  # in place of this line: def guess(images):
+exercises.check("01.4", guess)
+
+
+# %% tags=["solution"]
+def thumbnails(images):
+    """Mean color of each 4 by 4 square, a row for each image."""
+    squares = images.reshape(-1, 8, 4, 8, 4, 3)
+    return squares.mean(axis=(2, 4)).reshape(len(images), -1)
+
+
+mean_thumbnails = np.stack(
+    [thumbnails(honest.x_train[honest.y_train == label]).mean(axis=0) for label in range(10)]
+)
+
+
+def guess(images):
+    """The class whose mean picture is nearest."""
+    distances = np.linalg.norm(thumbnails(images)[:, None] - mean_thumbnails, axis=-1)
+    return distances.argmin(axis=1)
+
+
+exercises.check("01.4", guess)
+
+# %% tags=["check"]
+from collections.abc import Callable
+
+part = slice(0, 500)
+chance_gap = 3 * np.sqrt(
+    0.25 / len(honest.x_validation[part]) + 0.25 / len(x_untouched[part])
+)  # three standard errors of the difference, at most
+
+
+def hits_of(function, images, labels):
+    answers = exercises.comparable(function(images[part].copy()), [0])
+    if answers.shape != labels[part].shape:
+        raise exercises.UnusableAnswerError(answers)
+    return np.mean(answers == labels[part])
+
+
+def on_validation(function):
+    return hits_of(function, honest.x_validation, honest.y_validation)
+
+
+def gap_of(function):
+    return on_validation(function) - hits_of(function, x_untouched, y_untouched)
+
+
+def nearest_in_pool(images):
+    pool, asked = (
+        pixels.reshape(len(pixels), -1)[:, ::16].astype("float32") for pixels in (x_pool, images)
+    )
+    return y_pool[((pool**2).sum(axis=1) - 2 * asked @ pool.T).argmin(axis=1)]
+
+
+rule = exercises.Rule(
+    "01.4",
+    like=Callable,
+    right=lambda function: on_validation(function) > 0.2 and gap_of(function) < chance_gap,
+    wants="a function of images that returns one class number for each",
+    because="It beats guessing on images that it never saw, and holds on untouched ones. Remember "
+    "how far colors alone get you: a network has to do better than that to have seen shapes.",
+    mistakes=[
+        exercises.Mistake(
+            "it knows the validation images by heart, and fails on untouched ones",
+            example=nearest_in_pool,
+            when=lambda function: gap_of(function) >= chance_gap,
+            hints=[
+                "Which images does it compare with? `x_pool` holds the validation images.",
+                "Use nothing but `honest.x_train` and `honest.y_train`.",
+            ],
+        ),
+        exercises.Mistake(
+            "it does not beat guessing",
+            example=lambda images: np.zeros(len(images), int),
+            when=lambda function: on_validation(function) < 0.12,
+            hints=[
+                "How do the mean pictures of two classes differ? One of them is "
+                "`honest.x_train[honest.y_train == 8].mean(axis=0)`.",
+                "Answer with the class whose mean training picture is nearest to the image.",
+            ],
+        ),
+    ],
+    hints=[
+        "Colors tell more than single pixels: shrink each image to a few mean colors first.",
+        "Compare each shrunken image with the mean of each class, or with all training images.",
+    ],
+)
+
+# %% [markdown]
+# One more, without a check: write down, before you look, what you expect for class balance,
+# brightness range and duplicates in an image set of your own. Then load it as uint8 and see.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Quiz
+
+# %% [markdown] tags=["quiz"]
+# Why can you not trust a validation set that was drawn with replacement?
+#
+# - [ ] It holds fewer images than one drawn without replacement.
+#   > It has as many rows; what matters is which images they hold.
+# - [ ] Its classes are no longer balanced.
+#   > A random draw keeps the shares of the classes, but for chance.
+# - [x] Many of its images were trained on.
+#   > The network is judged on images that it may know by heart, so the figure flatters it.
+# - [ ] The network sees fewer different images in training.
+#   > True, and it may cost accuracy. But that would make the figure lower, not too high.
+
+# %% [markdown] tags=["quiz"]
+# A write-up reports an accuracy of 0.92 on 293 test images. Your network reaches 0.94 on the same
+# number of other images. What do you conclude?
+#
+# - [ ] Yours is better by two points.
+#   > Look at the table of sizes: on 293 images, each figure is uncertain by more than that.
+# - [x] Nothing yet: chance alone explains such a difference.
+#   > On so few images, each figure has a 95 % range of about ± 3 points.
+# - [ ] Yours overfits less.
+#   > Overfitting is a gap between seen and unseen images; neither figure speaks of seen ones.
+
+# %% [markdown] tags=["quiz"]
+# Each image is standardized by its own mean and standard deviation. What can a network behind it
+# no longer know?
+#
+# - [ ] Where in the image the edges are.
+#   > Edges are differences between neighbors; all of them are scaled alike and stay in place.
+# - [ ] Which of two pixels of an image is the brighter one.
+#   > All values of an image are shifted and scaled together, so their order stays.
+# - [x] How bright the scene was.
+#   > Every image gets the mean 0: brightness and contrast of the whole image are gone.
+
+# %% [markdown] tags=["quiz"]
+# Where do random flips belong?
+#
+# - [x] In the training images only.
+#   > They make training harder to learn by heart; what measures must not depend on chance.
+# - [ ] In training and validation images, so that both are measured alike.
+#   > Then the same network gets another figure at each call, and none is that of your images.
+# - [ ] Nowhere: a mirrored image is not a real one.
+#   > As long as the class survives the mirror, the image could have been taken. Digits do not.
+
+# %%
+exercises.quiz("01")
 
 # %% [markdown]
 # ## Further reading

@@ -2,7 +2,6 @@
 # jupyter:
 #   jupytext:
 #     cell_metadata_filter: tags,slideshow,-all
-#     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
@@ -49,7 +48,7 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from course_utils import augmentation, dashboards, datasets, training
+from course_utils import augmentation, dashboards, datasets, exercises, training
 
 dashboards.extension()
 
@@ -184,6 +183,7 @@ for seed in seeds:
         epochs=simple_epochs,
         validation=simple_validation,
         seed=seed,
+        progress="line",
     )
     simple_models.append(model)
     simple_runs.append(run)
@@ -426,6 +426,7 @@ for seed in seeds:
         validation=base_validation,
         callbacks=[TrainingAccuracy(batches(split.x_train[some], split.y_train[some], normalize))],
         seed=seed,
+        progress="line",
     )
     base_models.append(model)
     base_runs.append(run)
@@ -965,16 +966,304 @@ print("on the images that it also decided with")
 # - Whatever you choose by is flattered by the choice. Choose on validation images, open the test
 #   set once.
 # - State the learning rate: a default may change under a recipe.
-#
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Exercises
 #
-# 1. Which class does the simple network answer most often when it is wrong? Compute it from
-#    `simple_predictions`, then find the same in the matrix of mistakes.
-# 2. `dashboards.mistakes_by_pair` shows one example for each kind of mistake. Draw it for both
-#    networks. Which kinds occur only for the simple one?
-# 3. Change one ingredient at a time between the two recipes (the optimizer first) and record
-#    validation accuracy for three seeds. Which ingredient matters most?
+# Replace `...` by your answer and run the cell: it says whether you are right, or what kind of
+# mistake it was, with one hint. Run it again for the next hint.
+
+# %% [markdown]
+# **Exercise 1. Predict.** Give both convolutions of the simple network `padding="same"`. How many
+# parameters does the whole network have then? Work it out on paper, from the layer table; then
+# build it and see.
+
+# %% tags=["exercise"]
+parameters = ...  # a whole number
+exercises.check("02.1", parameters)
+
+# %% tags=["solution"]
+padded_cnn = keras.Sequential(
+    [
+        keras.Input((32, 32, 3)),
+        layers.Conv2D(32, 3, padding="same"),
+        layers.Conv2D(64, 3, padding="same"),
+        layers.MaxPooling2D(2),
+        layers.Flatten(),
+        layers.Dense(128),
+        layers.Dense(10),
+    ]
+)
+parameters = padded_cnn.count_params()
+exercises.check("02.1", parameters)
+
+# %% tags=["check"]
+unpadded = int(simple_table["parameters"].sum())
+padded = unpadded + (16 * 16 - 14 * 14) * 64 * 128
+
+
+def if_flattened(side):
+    """Parameters, if so many places of each filter reached the dense layer."""
+    return unpadded + (side * side - 14 * 14) * 64 * 128
+
+
+rule = exercises.Rule(
+    "02.1",
+    expected=padded,
+    wants="a whole number",
+    because="Padding changes no filter. But 16×16 instead of 14×14 places reach the dense layer, "
+    "and each place brings 64 numbers with 128 weights each.",
+    mistakes=[
+        exercises.Mistake(
+            "this is the network without padding",
+            example=unpadded,
+            hints=[
+                "The convolutions keep their parameters. What changes for the layers behind them?",
+                "Follow the side of the picture, from layer to layer, to what `flatten` hands on.",
+            ],
+        ),
+        exercises.Mistake(
+            "the pooling layer is forgotten",
+            example=if_flattened(32),
+            hints=["Padding keeps the side of 32 pixels. What does pooling make of it?"],
+        ),
+        exercises.Mistake(
+            "only one of the convolutions is padded",
+            example=if_flattened(15),
+            hints=['With `padding="same"` in both, the side stays what it was at the input.'],
+        ),
+        exercises.Mistake(
+            "this is the dense layer alone",
+            example=16 * 16 * 64 * 128 + 128,
+            hints=["Add the convolutions and the softmax layer: the layer table lists them."],
+        ),
+        exercises.Mistake(
+            "the biases are missing",
+            example=padded - (32 + 64 + 128 + 10),
+            hints=["Each filter and each output has one number more than its weights."],
+        ),
+    ],
+    hints=[
+        "Only one layer has another number of parameters than before. Which one?",
+        "The dense layer has 128 weights for each number that `flatten` hands on, and 128 biases.",
+    ],
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# **Exercise 2. The answer in doubt.** Which class does the simple network name most often when it
+# is *wrong*, and how often? Compute it from `simple_predictions` and `y_true`, then find the same
+# in the matrix of mistakes.
+
+# %% tags=["exercise"]
+answer_in_doubt = ...  # two things: (class name, number of wrong answers that name it)
+exercises.check("02.2", answer_in_doubt)
+
+# %% tags=["solution"]
+wrong_answers = simple_predictions[simple_predictions != y_true]
+times_named = np.bincount(wrong_answers, minlength=len(names))
+answer_in_doubt = (names[times_named.argmax()], times_named.max())
+exercises.check("02.2", answer_in_doubt)
+
+# %% tags=["check"]
+is_wrong = simple_predictions != y_true
+named_wrongly = np.bincount(simple_predictions[is_wrong], minlength=len(names))
+named_at_all = np.bincount(simple_predictions, minlength=len(names))
+missed = np.bincount(y_true[is_wrong], minlength=len(names))
+doubted = [(name.lower(), count) for name, count in zip(names, named_wrongly, strict=True)]
+top_pair = pairs.iloc[0]
+rule = exercises.Rule(
+    "02.2",
+    like=("cat", 1),
+    right=lambda answer: answer in doubted and answer[1] == named_wrongly.max(),
+    wants="a class name and a whole number, in parentheses",
+    because="This is the column of the matrix of mistakes with the most color: what the network "
+    "says when it does not know.",
+    mistakes=[
+        exercises.Mistake(
+            "the right answers are counted, too",
+            example=(names[named_at_all.argmax()], int(named_at_all.max())),
+            hints=[
+                "Look at the wrong answers only.",
+                "`simple_predictions[simple_predictions != y_true]` are the wrong answers.",
+            ],
+        ),
+        exercises.Mistake(
+            "this is the class that is *missed* most often",
+            example=(names[missed.argmax()], int(missed.max())),
+            hints=[
+                "That is a row of the matrix. What the network answers is in the columns.",
+                "Count the predictions, not the true classes, where both differ.",
+            ],
+        ),
+        exercises.Mistake(
+            "this is a single kind of mistake, one cell of the matrix",
+            example=(top_pair["predicted"], int(top_pair["count"])),
+            hints=["Add up all cells of a column, but for the diagonal."],
+        ),
+    ],
+    hints=[
+        "`np.bincount` counts how often each class number occurs.",
+        "First pick the predictions that are wrong, then count each class among them.",
+    ],
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# **Exercise 3. Beat this number with the same layers.** Train a `build_simple_cnn()` with a recipe
+# of your own, until it is right for more than `target` of the images in `split.x_validation`.
+# Change one ingredient at a time, beginning with the optimizer, and write down what each one buys.
+# Hand over the model and the `batches(...)` that it was trained on: the check measures with their
+# normalizer, and looks at which images they hold.
+
+# %% tags=["exercise"]
+target = profile.pick(smoke=0.12, quick=0.45, full=0.69)
+my_network = ...  # two things: (model, training batches)
+exercises.check("02.3", my_network)
+
+# %% tags=["solution"]
+training.seed_everything(0)
+my_model = build_simple_cnn()
+my_model.compile(
+    keras.optimizers.Adam(0.001), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
+)
+my_batches = batches(
+    split.x_train, split.y_train, normalize, transforms=[augmentation.flip()], shuffle=True
+)
+training.fit(
+    my_model, my_batches, name="02_my_network", epochs=simple_epochs, validation=base_validation
+)
+my_network = (my_model, my_batches)
+exercises.check("02.3", my_network)
+
+# %% tags=["check"]
+to_beat = profile.pick(smoke=0.12, quick=0.45, full=0.69)
+
+
+def holds(train_batches, images):
+    """Whether more than a stray duplicate of these images is in the training batches."""
+    if train_batches.images.dtype != images.dtype:
+        raise exercises.UnusableAnswerError(train_batches.images)
+    return datasets.shared_images(train_batches.images, images) > 0.01 * len(images)
+
+
+def is_other_network(model):
+    return model.count_params() != simple_models[0].count_params()
+
+
+def accuracy_of(model, train_batches):
+    predictions = training.predict(model, split.x_validation, train_batches.normalize)
+    return np.mean(predictions.argmax(axis=-1) == y_true)
+
+
+def zeroed_cnn():
+    model = build_simple_cnn()
+    model.set_weights([np.zeros_like(weights) for weights in model.get_weights()])
+    return model
+
+
+def is_better(answer):
+    model, train_batches = answer
+    seen = holds(train_batches, split.x_validation) or holds(train_batches, data.x_test)
+    return not seen and not is_other_network(model) and accuracy_of(*answer) > to_beat
+
+
+rule = exercises.Rule(
+    "02.3",
+    like=(keras.Model, augmentation.Batches),
+    right=is_better,
+    wants="a model and its training batches of uint8 images, in parentheses",
+    because="The same layers, a better figure: a recipe is part of the result, so compare networks "
+    "with the same recipe. How much of the gain would remain with another seed?",
+    mistakes=[
+        exercises.Mistake(
+            "validation images are among the training images",
+            example=(simple_models[0], batches(data.x_train, data.y_train, augmentation.scale)),
+            when=lambda answer: holds(answer[1], split.x_validation),
+            hints=[
+                "Which images does the split give you for training?",
+                "`data.x_train` holds both parts of the split; train on `split.x_train`.",
+            ],
+        ),
+        exercises.Mistake(
+            "test images are among the training images",
+            example=(simple_models[0], batches(data.x_test, data.y_test, augmentation.scale)),
+            when=lambda answer: holds(answer[1], data.x_test),
+            hints=["The test set is neither for training nor for choosing: use `split.x_train`."],
+        ),
+        exercises.Mistake(
+            "this network has other layers",
+            example=(base_models[0], batches(split.x_train, split.y_train, normalize)),
+            when=lambda answer: is_other_network(answer[0]),
+            hints=["Begin with `build_simple_cnn()` and change only how it is trained."],
+        ),
+        exercises.Mistake(
+            "it has hardly learned anything yet",
+            example=(zeroed_cnn(), batches(split.x_train, split.y_train, normalize)),
+            when=lambda answer: accuracy_of(*answer) < min(0.2, to_beat),
+            hints=[
+                "Was it trained with the normalizer of the batches that you hand over?",
+                "Adadelta needs its rate stated; Adam at 0.001 is a safe beginning.",
+            ],
+        ),
+    ],
+    hints=[
+        "Which optimizer did the base network get, and what happens to its images in training?",
+        "Take Adam at 0.001, `normalize` in place of `augmentation.scale`, and random flips.",
+    ],
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Quiz
+
+# %% [markdown] tags=["quiz"]
+# Which of these says most clearly that a network overfits?
 #
+# - [ ] Its validation accuracy lies below its training accuracy in the first epoch.
+#   > One epoch is no trend, and Keras measures the two in different ways.
+# - [x] Its training loss keeps falling while its validation loss rises.
+#   > It goes on learning what helps on seen images only, and grows certain of its mistakes.
+# - [ ] Its validation accuracy no longer rises.
+#   > It may have learned all it can; look at the losses before you call it overfitting.
+# - [ ] Its training loss is still high at the end.
+#   > That is underfitting: it has not yet learned what the training images could teach.
+
+# %% [markdown] tags=["quiz"]
+# A confusion matrix has a large number in row *cat*, column *dog* (truth in rows). What does it
+# say?
+#
+# - [x] Many cats were taken for dogs.
+#   > The row tells the truth, the column what the network said.
+# - [ ] Many dogs were taken for cats.
+#   > You would find these in row *dog*, column *cat*. Check the axis labels first.
+# - [ ] Cats and dogs are confused with one another equally often.
+#   > One cell tells one direction only; the mirrored cell may hold another number.
+
+# %% [markdown] tags=["quiz"]
+# `evaluate` reports an accuracy of 0.7, and the confusion matrix has no visible diagonal. What do
+# you do first?
+#
+# - [ ] Train longer.
+#   > The network is fine: an accuracy of 0.7 puts 70 % of the images on the diagonal.
+# - [ ] Nothing: the classes are balanced, so the matrix has to be even.
+#   > Balance makes the rows equally long. It says nothing about where the mistakes are.
+# - [x] Check that predictions and labels are in the same order.
+#   > The diagonal of the matrix must add up to what `evaluate` reports; here it doesn't.
+# - [ ] Draw the matrix in percent.
+#   > That is another scale of the same numbers, so no diagonal appears.
+
+# %% [markdown] tags=["quiz"]
+# In the first epochs, the reported training accuracy lies *below* the validation accuracy. Why?
+#
+# - [ ] Validation images must have leaked into training.
+#   > A leak would make both figures high; here the way of measuring explains it.
+# - [x] Training is measured while the network changes, with dropout and augmentation.
+#   > The figure is an average over the epoch; validation is measured afterwards, dropout off.
+# - [ ] The network is underfitting.
+#   > It may be, but that alone would not put one curve below the other.
+
+# %%
+exercises.quiz("02")
+
+# %% [markdown]
 # ## Further reading
 #
 # - Krizhevsky (2009), *Learning Multiple Layers of Features from Tiny Images*: how CIFAR-10 was

@@ -2,7 +2,6 @@
 # jupyter:
 #   jupytext:
 #     cell_metadata_filter: tags,slideshow,-all
-#     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
@@ -48,7 +47,7 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from course_utils import augmentation, dashboards, datasets, training
+from course_utils import augmentation, dashboards, datasets, exercises, training
 
 dashboards.extension()
 
@@ -237,13 +236,18 @@ def train_s2(model, name, seed, callbacks=()):
         validation=validation,
         callbacks=[MeasureAfterEpoch(measured), *callbacks],
         seed=seed,
-        progress=seed == 0,
+        progress="line",
     )
 
 
 models, runs = {}, {}  # by the net's name: the trained net of the first seed, the runs of all seeds
 
 # %% [markdown]
+# While a net trains, you see one line with the epoch, the batch, the seconds left and the metrics,
+# and below it curves of loss and accuracy that grow; where a full run is on record, it is drawn in
+# lighter lines. In the end only the line stays. Every finished epoch is saved: interrupt the kernel
+# when you like, nothing of it is lost. Run the cell again and the training goes on.
+#
 # **Before you run this:** after the last epoch, which of the two nets will be better on training
 # images, and which on validation images?
 
@@ -644,7 +648,7 @@ def train_s3(model, name, seed):
         validation=validation,
         callbacks=[MeasureAfterEpoch(measured)],
         seed=seed,
-        progress=seed == 0,
+        progress="line",
     )
 
 
@@ -1106,16 +1110,416 @@ print(f"the best validation accuracy of the study came from {best_validation!r}.
 #   and tends to need fewer updates. They answer different questions.
 # - Depth and size are different things. Count parameters and multiply-adds.
 # - Equal start, equal updates, several seeds, one change at a time. Otherwise it is an anecdote.
-#
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Exercises
 #
-# 1. Train `simple_net` with rates `(0.0, 0.5)` and `(0.25, 0.0)`. Which of the two dropout layers
-#    closes more of the gap, and does validation rise?
-# 2. Set `momentum=0.99` in `block_net` and repeat the study's "batch norm" row. Where does the
-#    difference between the modes show, and how many batches does it take to go away?
-# 3. Widen the simple net's dense layer until it has as many multiply-adds as the deeper net. Is
-#    depth still an advantage at equal cost?
+# Put your answer in the place of `...` and run the cell. It tells you what kind of mistake you made
+# and gives one hint at a time; ask as often as you like.
+
+# %% [markdown]
+# **Exercise 1.** A layer `Dropout(0.2)` gets a row of many values, all of them 3. Predict, without
+# running it: which value comes out for those that it keeps in training mode?
+
+# %% tags=["exercise"]
+kept_value = ...  # a number
+exercises.check("03.1", kept_value)
+
+# %% tags=["solution"]
+row_of_threes = np.full((1, 1000), 3.0, dtype="float32")
+kept_value = float(np.max(layers.Dropout(0.2, seed=0)(row_of_threes, training=True)))
+exercises.check("03.1", kept_value)
+
+# %% tags=["check"]
+rule = exercises.Rule(
+    "03.1",
+    expected=3 / (1 - 0.2),
+    tolerance=0.005,
+    wants="a number",
+    because="A fifth becomes 0, and the others are divided by the share that is kept, 1 − 0.2: "
+    "the mean of the row stays 3, in both modes.",
+    mistakes=[
+        exercises.Mistake(
+            "the scaling is missing",
+            example=3.0,
+            hints=[
+                "Look at the first printed table of this notebook: a row of ones went in, but no "
+                "1 came out.",
+                "In inference mode the mean of the row is 3. What do the kept values need, so "
+                "that it is 3 in training mode, too, with a fifth of the values at 0?",
+            ],
+        ),
+        exercises.Mistake(
+            "you divided by the share that is dropped",
+            example=3 / 0.2,
+            hints=[
+                "With that rule, dropping very few values would make all others huge.",
+                "Which share of the values has to carry the whole sum?",
+            ],
+        ),
+        exercises.Mistake(
+            "you multiplied by the share that is kept",
+            example=3 * (1 - 0.2),
+            hints=[
+                "Some values become 0 and the mean must not change: do the others have to grow or "
+                "to shrink?",
+                "That scaling belongs to inference mode in the paper of 2014; Keras scales while "
+                "it trains, so it does the reverse.",
+            ],
+        ),
+        exercises.Mistake(
+            "you added the dropped fifth of the value",
+            example=3 * (1 + 0.2),
+            hints=[
+                "Try it on five values of which one is dropped: which sum do the other four have?",
+                "Four values have to carry what five carried before.",
+            ],
+        ),
+    ],
+    hints=[
+        "The mean of the row must be the same in training mode and in inference mode.",
+        "Take five values: one becomes 0, and the sum of the other four must be 5 times 3.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 2.** You switch batch normalization on in a narrow `block_net`, with 10 filters in the
+# first layer. By how much does the number of parameters *that are trained* grow? Work it out on
+# paper first.
+
+# %% tags=["exercise"]
+more_trained = ...  # a whole number
+exercises.check("03.2", more_trained)
+
+
+# %% tags=["solution"]
+def trained_parameters(net):
+    return sum(int(np.prod(weight.shape)) for weight in net.trainable_weights)
+
+
+more_trained = trained_parameters(block_net(10, batch_norm=True))
+more_trained -= trained_parameters(block_net(10, batch_norm=False))
+exercises.check("03.2", more_trained)
+
+# %% tags=["check"]
+channels = sum(2 * filters for filters in (10, 20, 40))  # two convolutions in each block
+rule = exercises.Rule(
+    "03.2",
+    expected=2 * channels,
+    wants="a whole number",
+    because="Each of the six convolutions is followed by a normalization, and each of its channels "
+    "has a gamma and a beta. The two moving averages of a channel aren't trained.",
+    mistakes=[
+        exercises.Mistake(
+            "the moving averages are counted",
+            example=4 * channels,
+            hints=[
+                "Batch normalization adds four numbers for each channel. Which of them does the "
+                "optimizer change?",
+                "In the table of the four nets there is a row *not trained*: what is in it?",
+            ],
+        ),
+        exercises.Mistake(
+            "half of them is missing",
+            example=channels,
+            hints=[
+                "There are two numbers to learn for each channel; did you count both?",
+                "Each block has two convolutions, and each of them gets a normalization.",
+            ],
+        ),
+        exercises.Mistake(
+            "that belongs to the net with 32 filters in the first layer",
+            example=896,
+            when=lambda answer: answer in (896, 1792),
+            hints=[
+                "The table of the four nets shows S3's net. Yours is narrower.",
+                "How many channels do the six convolutions of your net have together?",
+            ],
+        ),
+        exercises.Mistake(
+            "the whole net is counted, not the growth",
+            example=100_000,
+            when=lambda answer: answer > 20 * channels,
+            hints=[
+                "Subtract the same net without batch normalization.",
+                "Only the normalizations differ between the two nets, so count their numbers only.",
+            ],
+        ),
+    ],
+    hints=[
+        "Which numbers does batch normalization keep for a channel, and which of them are learned?",
+        "The blocks have 10, 20 and 40 channels, each block has two normalizations, and each "
+        "channel two learned numbers.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 3.** Read S2 as it should have been read. The curves of its simple net and its dropout
+# net are in `s2["simple"]` and `s2["dropout"]`. At the last epoch that the two share, the dropout
+# net has the smaller gap (`accuracy` minus `val_accuracy`). Which share of what the gap lost is
+# *better validation*? (The rest is training accuracy given up; `read_gap` shows the arithmetic.)
+
+# %% tags=["exercise"]
+share_of_validation = ...  # a number: 0 for nothing, 1 for all of it
+exercises.check("03.3", share_of_validation)
+
+# %% tags=["solution"]
+before, after = (
+    {metric: s2[net][metric][shared_epochs - 1] for metric in ("accuracy", "val_accuracy")}
+    for net in ("simple", "dropout")
+)
+rise = after["val_accuracy"] - before["val_accuracy"]
+given_up = before["accuracy"] - after["accuracy"]
+share_of_validation = rise / (rise + given_up)
+exercises.check("03.3", share_of_validation)
+
+
+# %% tags=["check"]
+def rise_and_fall(simple_epoch, dropout_epoch):
+    before, after = s2["simple"], s2["dropout"]
+    rise = after["val_accuracy"][dropout_epoch - 1] - before["val_accuracy"][simple_epoch - 1]
+    fall = before["accuracy"][simple_epoch - 1] - after["accuracy"][dropout_epoch - 1]
+    return rise, fall
+
+
+def share(simple_epoch, dropout_epoch):
+    rise, fall = rise_and_fall(simple_epoch, dropout_epoch)
+    return rise / (rise + fall)
+
+
+last = min(s2["simple"]["epochs"], s2["dropout"]["epochs"])
+rule = exercises.Rule(
+    "03.3",
+    expected=share(last, last),
+    tolerance=0.001,
+    wants="a number",
+    because="At equal epochs nearly all of it is training accuracy given up (and S2 measured that "
+    "with dropout on, which makes the gap look smaller still). On new images the dropout net got "
+    "ahead in the epochs that only it had.",
+    mistakes=[
+        exercises.Mistake(
+            "you compared the last epochs, and these are not the same",
+            example=share(last, s2["dropout"]["epochs"]),
+            hints=[
+                "One net was trained for more epochs than the other. `shared_epochs` says how "
+                "many both have.",
+                "Take the same place of both lists, that of epoch `shared_epochs`.",
+            ],
+        ),
+        exercises.Mistake(
+            "that is one epoch too early",
+            example=share(last - 1, last - 1),
+            hints=[
+                "Epochs are counted from 1 and places in a list from 0.",
+                "The value of epoch n is at place n − 1.",
+            ],
+        ),
+        exercises.Mistake(
+            "that is the other share, the training accuracy given up",
+            example=1 - share(last, last),
+            hints=[
+                "A gap shrinks when validation rises and when training falls. Which of the two is "
+                "asked for?"
+            ],
+        ),
+        exercises.Mistake(
+            "that is how much validation rose, not its share of the difference of the gaps",
+            example=rise_and_fall(last, last)[0],
+            when=lambda answer: (
+                abs(answer - rise_and_fall(last, last)[0]) < 0.0005
+                or abs(answer - 100 * rise_and_fall(last, last)[0]) < 0.02
+            ),
+            hints=[
+                "By how much does the gap shrink in all? Your number is a part of that.",
+                "Divide the rise of validation by that rise plus the fall of training accuracy.",
+            ],
+        ),
+        exercises.Mistake(
+            "that is in percent",
+            example=100 * share(last, last),
+            when=lambda answer: abs(answer / 100 - share(last, last)) < 0.001,
+            hints=["A share lies between 0 and 1."],
+        ),
+    ],
+    hints=[
+        "You need four numbers: `accuracy` and `val_accuracy` of both nets at the same epoch.",
+        "The gap shrinks by the rise of validation plus the fall of training. Divide the rise by "
+        "this sum.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 4.** Beat the study. Its four nets had equally many updates. With half of them, reach
+# what the weakest of the four reached at its best: the next cell prints both numbers. Layers,
+# optimizer, rate and batch size are yours to choose, but only images of `split.x_train` may train
+# (`shuffled` makes batches of them, with pixel values divided by 255). You hand in your net and the
+# images that trained it.
+
+# %%
+update_budget = epochs * -(-len(x_study) // study_batch_size) // 2
+to_reach = profile.pick(smoke=0.02, quick=level, full=level)  # smoke: too few updates to learn
+print(f"Reach {to_reach:.3f} on the validation images in at most {update_budget} updates.")
+
+# %% tags=["exercise"]
+my_net = ...  # build it, compile it, train it: see train_s3 for a pattern
+my_images = ...  # the images that trained it
+exercises.check("03.4", (my_net, my_images))
+
+# %% tags=["solution"]
+training.seed_everything(0)
+my_net, my_images = block_net(study_width, dropout=False, batch_norm=True), split.x_train
+my_net.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+larger_batches = shuffled(my_images, split.y_train, 4 * study_batch_size, 0)
+training.fit(
+    my_net,
+    larger_batches,
+    name="03_my_net",
+    epochs=update_budget // len(larger_batches),
+    validation=validation,
+)
+exercises.check("03.4", (my_net, my_images))
+
+
+# %% tags=["check"]
+def validation_accuracy(net):
+    images, labels = split.x_validation[:1000], split.y_validation[:1000]
+    predicted = training.predict(net, images, augmentation.scale).argmax(axis=-1)
+    return (predicted == labels).mean()
+
+
+def updates(net):
+    return int(net.optimizer.iterations) if net.compiled else 0
+
+
+def never_right(count):
+    """Return a net that always answers with an eleventh class, after so many updates."""
+    net = keras.Sequential([keras.Input((32, 32, 3)), layers.Flatten(), layers.Dense(11)])
+    net.set_weights([np.zeros((3072, 11)), np.eye(11)[10]])
+    net.compile("sgd")
+    net.optimizer.iterations.assign(count)
+    return net
+
+
+rule = exercises.Rule(
+    "03.4",
+    right=lambda answer: (
+        datasets.shared_images(answer[1], split.x_validation) <= shared
+        and 0 < updates(answer[0]) <= update_budget
+        and validation_accuracy(answer[0]) >= to_reach
+    ),
+    like=(keras.Model, split.x_train),
+    wants="your trained net and an array of the images that trained it",
+    because="Your net got there with at most half the updates, on images that it may see. When you "
+    "tell others, say what you changed and how many tries it took: each try used the validation "
+    "images once more.",
+    mistakes=[
+        exercises.Mistake(
+            "validation images are among those that trained the net",
+            example=(models["none"], split.x_validation),
+            when=lambda answer: datasets.shared_images(answer[1], split.x_validation) > shared,
+            hints=[
+                "A judge must not be on the team: an accuracy on images that the net has seen "
+                "says what it remembers.",
+                "Train on `split.x_train`, or on a part of it.",
+            ],
+        ),
+        exercises.Mistake(
+            "the net was updated too often",
+            example=(models["none"], x_study),
+            when=lambda answer: updates(answer[0]) > update_budget,
+            hints=[
+                "`net.optimizer.iterations` counts the updates; an epoch makes `len(batches)`.",
+                "Build the net anew for each try: a second `fit` on the same net adds its updates "
+                "to those of the first.",
+            ],
+        ),
+        exercises.Mistake(
+            "the net was not trained",
+            example=(never_right(0), x_study),
+            when=lambda answer: updates(answer[0]) == 0,
+            hints=["Compile the net, train it with `training.fit`, then hand it in."],
+        ),
+        exercises.Mistake(
+            "the validation accuracy is below the number to reach",
+            example=(never_right(1), x_study),
+            when=lambda answer: validation_accuracy(answer[0]) < to_reach,
+            hints=[
+                "Look at the plots of the study: which of the four rises fastest in the first "
+                "epochs?",
+                "Dropout slows learning down, and in so few updates there is hardly anything to "
+                "memorize.",
+                "The budget counts updates, not images: what does a larger batch do for an update?",
+            ],
+        ),
+    ],
+    hints=["Start from the fastest net of the study, and count its updates."],
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Quiz
+
+# %% [markdown] tags=["quiz"]
+# In the first epochs of a net with dropout, validation accuracy lies above the training accuracy
+# that `fit` reports. What is the most likely reason?
 #
+# - [ ] The net is better on images that it has never seen.
+#   > A net learns from its training images; measured in the same way, it is rarely better on
+#   > others.
+# - [x] The training accuracy is an average over the epoch, measured with dropout on.
+#   > Right: other mode, earlier weights. Measured after the epoch with dropout off, the training
+#   > accuracy is higher.
+# - [ ] The validation images happen to be easier.
+#   > They come from the same draw. That can move the accuracy a little, but in either direction and
+#   > not in particular with dropout.
+# - [ ] The net overfits.
+#   > Overfitting shows the other way round: ahead on training images.
+
+# %% [markdown] tags=["quiz"]
+# Net A has a gap of 20 points between training and validation accuracy, net B one of 2 points.
+# Which is better on new images?
+#
+# - [ ] B: it memorizes less.
+#   > It may also have learned less: a net that guesses has no gap at all.
+# - [ ] A: it has learned more.
+#   > It has learned its training images better. Whether that helps on others, the gap doesn't say.
+# - [x] The gaps can't tell; compare the validation accuracies.
+#   > Right: a gap is a difference. It says how much is memory, not how much was learned.
+# - [ ] Neither: a gap shows that something went wrong.
+#   > Nearly every net that has learned something is a little ahead on the images it has seen.
+
+# %% [markdown] tags=["quiz"]
+# A net with batch normalization, trained for a few batches only, is good in training mode and near
+# guessing in inference mode. Why?
+#
+# - [ ] Gamma and beta have not been trained yet.
+#   > They are used in both modes, so they can't make the difference.
+# - [x] The moving averages have not caught up with the batches.
+#   > Right: inference mode normalizes with averages collected in training, and after few batches
+#   > they still hold much of their start values. A lower `momentum` lets them move faster.
+# - [ ] Inference mode switches batch normalization off.
+#   > It stays on, but with the moving averages in the place of the batch's own mean and spread.
+# - [ ] The net overfits its batches.
+#   > That would show on other images, in both modes. Here the images are the same and the mode
+#   > differs.
+
+# %% [markdown] tags=["quiz"]
+# You build a net twice with the same seed, the second time with a dropout layer (rate 0.5) in its
+# middle. Do both start with the same weights?
+#
+# - [ ] Yes: dropout has no parameters, and the seed is the same.
+#   > It has no parameters, but it draws a seed for its masks, and every draw moves the ones after
+#   > it.
+# - [ ] No: dropout scales the weights.
+#   > It scales outputs, and in training mode only. Weights are left alone.
+# - [x] Only up to the dropout layer; copy the weights if the starts must be equal.
+#   > Right: the layers behind it draw from another place of the random sequence.
+# - [ ] It can't be known: weights are random.
+#   > With a seed the draws are always the same ones; that is what the seed is for.
+
+# %%
+exercises.quiz("03")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Further reading
 #
 # - Srivastava et al. (2014), *Dropout: A Simple Way to Prevent Neural Networks from Overfitting*,

@@ -2,7 +2,6 @@
 # jupyter:
 #   jupytext:
 #     cell_metadata_filter: tags,slideshow,-all
-#     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
@@ -42,9 +41,10 @@ import holoviews as hv
 import keras
 import numpy as np
 import pandas as pd
+from IPython.display import clear_output
 from keras import layers
 
-from course_utils import augmentation, callbacks, dashboards, datasets, training
+from course_utils import augmentation, callbacks, dashboards, datasets, exercises, training
 
 dashboards.extension()
 
@@ -167,6 +167,11 @@ print(f"S1's net has {base_net(width=32).count_params():,} parameters")
 # rates, and with Adam, which adapts the step of each weight, at its usual rate. Every run begins
 # with the same weights and sees the same batches.
 #
+# While a net trains, you see one line with the epoch, the batch, the seconds left and the metrics,
+# and below it curves of loss and accuracy that grow; where a full run is on record, it is drawn in
+# lighter lines. In the end only the line stays. Every finished epoch is saved: interrupt the kernel
+# when you like, nothing of it is lost. Run the cell again and the training goes on.
+#
 # **Before you run this:** rank the four runs by validation accuracy.
 
 
@@ -181,7 +186,7 @@ def train(optimizer, name, *, seed=0):
         epochs=epochs,
         validation=validation,
         seed=seed,
-        progress=seed == 0,
+        progress="line",
     )
     return model, run.history
 
@@ -352,7 +357,7 @@ print(table.round(2).T.to_string())
 # ## What happens to the loss while the rate cycles?
 #
 # Record one training batch by batch. `BatchHistory` keeps the loss, the accuracy and the applied
-# rate of every single batch.
+# rate of every single batch. When you run this one, its curves stay under the line.
 #
 # **Before you run this:** what will the validation accuracy do in epochs that end at the maximum?
 
@@ -364,13 +369,13 @@ cycling.compile(
     metrics=["accuracy"],
 )
 record = callbacks.BatchHistory()
-cycling_history = cycling.fit(
+cycling_history = training.fit(
+    cycling,
     training_batches(),
+    name="04_cycling",
     epochs=epochs,
-    validation_data=validation,
-    shuffle=False,  # the batches shuffle themselves
-    verbose=0,
-    callbacks=[record, callbacks.LiveProgress()],
+    validation=validation,
+    callbacks=[record],
 ).history
 
 # %%
@@ -452,10 +457,12 @@ rivals = {**plain, **schedules}
 models, histories = {}, {name: [] for name in rivals}
 for name, rate in rivals.items():
     for seed in seeds:
+        clear_output(wait=True)  # one line at a time: that of the training before gives way
         label = name.replace(", ", "_").replace(" ", "_")
         model, history = train(keras.optimizers.SGD(rate), label, seed=seed)
         models[name, seed] = model
         histories[name].append(history)
+print(f"{len(rivals) * len(seeds)} trainings done")
 
 # %%
 dashboards.compare_runs(
@@ -539,9 +546,9 @@ assert np.allclose(again, probabilities, atol=1e-6), "the saved net must predict
 print(f"saved {path.name} with its optimizer and schedule, and 04_winner.json")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# # What goes wrong
+# ## What goes wrong
 #
-# ## A range test on a net that is already trained (M1.5)
+# ### A range test on a net that is already trained (M1.5)
 #
 # S1 looked for bounds with a net that had trained for 300 epochs, and its lowest rate was the one
 # of that training. Repeat the exponential test on the net that was trained with SGD 0.1 above.
@@ -595,7 +602,7 @@ print(f"diverged: {ramp_test.diverged}; the first test ran to {fresh_test.rates[
 # read.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## A moving average that moves the peak (M1.6)
+# ### A moving average that moves the peak (M1.6)
 #
 # S1's second search raised the rate from 0.001 to 0.02 in 160 batches, averaged the accuracy over
 # the **last** 50 batches, and read a peak at 0.008. Try that on a made-up curve whose peak you
@@ -664,7 +671,7 @@ for window in (5, 20, 50):
 # a slow trend. A wide window hides this by drawing a smooth line.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## A running mean taken for the loss of a batch
+# ### A running mean taken for the loss of a batch
 #
 # Keras hands every callback `logs["loss"]` after each batch. It looks like the loss of that batch.
 # Check it with a net that always answers 0 and batches whose true loss is 0, 1, 2 and 3:
@@ -718,7 +725,7 @@ print(f"loss of the last batch alone: {fresh_test.losses[-1]:.3g}")
 # late. Before you use a finder from the web, look whether it reads `logs["loss"]`.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Announced settings that were not run (M1.7)
+# ### Announced settings that were not run (M1.7)
 #
 # S1 announces bounds of 0.001 to 0.008 and describes a saw-tooth that jumps back to the minimum.
 # Its code runs a triangle from 0.001 to 0.01, and the rate given to SGD, 0.0001, is overwritten
@@ -757,7 +764,7 @@ print(f"our run: the applied and the planned rate agree in all {len(applied)} st
 # study of optimizers stopped in mid-slope, between its bounds of 0.0005 and 0.008.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Axes that say something else (M1.16)
+# ### Axes that say something else (M1.16)
 #
 # S1 draws curves over an axis called "Epoch" that counts steps, and draws runs that continued one
 # after the other on one net as if each began at 0. Take the recorded training and pretend that its
@@ -798,7 +805,7 @@ print(f"mean loss in the first epoch of each half: {first:.2f} and {second:.2f}"
 # sequential runs from 0 credits the last one with the work of all.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# # The test images, once
+# ## The test images, once
 #
 # The winner was chosen on validation. This cell opens the test set for the first and only time.
 
@@ -824,16 +831,407 @@ print(f"best mean on validation: {winner}, {results['mean'].iloc[0]:.3f}, {len(s
 # - Compare schedules at equal steps, equal starts, at the end of a cycle, and with rivals that were
 #   chosen with the same care: a good constant rate, and a descent without a cycle.
 # - Plot the rate that was applied, over an axis that counts what its label says.
-#
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Exercises
 #
-# 1. Run the exponential test again with half and with twice the batch size. Does the rate at which
-#    the loss explodes move, and in which direction?
-# 2. Give `OneCycle` twice the `maximum`. Does the climb protect the net where the constant rate
-#    fails?
-# 3. Write a `scale_function` that makes the second cycle higher than the first, plot `values`, and
-#    train with it. At which epochs is a comparison with *triangular* fair?
+# Put your answer in the place of `...` and run the cell. It tells you what kind of mistake you made
+# and gives one hint at a time; ask as often as you like.
+
+# %% [markdown]
+# **Exercise 1.** The loss `2 * w²` has the gradient `4 * w`. You start at `w = 1`. Predict, before
+# you try: from which learning rate on does training diverge?
+
+# %% tags=["exercise"]
+border = ...  # a number
+exercises.check("04.1", border)
+
+# %% tags=["solution"]
+border = 2 / 4  # 2 over the curvature; at this rate, w jumps between 1 and -1 for ever
+assert abs(1 - (border - 0.01) * 4) < 1 < abs(1 - (border + 0.01) * 4)
+exercises.check("04.1", border)
+
+# %% tags=["check"]
+rule = exercises.Rule(
+    "04.1",
+    expected=2 / 4,
+    tolerance=0.005,
+    wants="a number",
+    because="Each step multiplies w by 1 − 4 × rate. Beyond this rate that factor is below −1: "
+    "every jump lands farther away than the one before. A steeper valley tolerates smaller rates.",
+    mistakes=[
+        exercises.Mistake(
+            "that is the border for the loss `w² / 2`",
+            example=2.0,
+            hints=[
+                "There the gradient was w, so the curvature was 1. How fast does this gradient "
+                "change with w?",
+                "Take two steps at your rate with pencil and paper: `new = old - rate * 4 * old`.",
+            ],
+        ),
+        exercises.Mistake(
+            "the factor before w² is taken for the curvature",
+            example=1.0,
+            hints=[
+                "The curvature is how fast the *gradient* changes with w, and the gradient is 4w.",
+                "Try one step at your rate, from w = 1: `1 - rate * 4`.",
+            ],
+        ),
+        exercises.Mistake(
+            "that is the rate that arrives in one step",
+            example=0.25,
+            hints=[
+                "A little above that rate, w overshoots the minimum and still comes closer with "
+                "each step. How far may it overshoot?",
+                "Diverging begins where the jump lands as far away on the other side.",
+            ],
+        ),
+        exercises.Mistake(
+            "you multiplied by the curvature",
+            example=8.0,
+            hints=["Does a steeper valley allow larger steps, or does it need smaller ones?"],
+        ),
+    ],
+    hints=[
+        "One step multiplies w by a factor. Write it down: `new = (1 - rate * ...) * old`.",
+        "Training diverges where that factor is below -1.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 2.** Which rate does `CyclicLR(0.002, 0.010, step_size=100, policy="triangular2")` give
+# to step 330 (the first step is step 0)? Draw the triangles on paper first.
+
+# %% tags=["exercise"]
+rate_at_330 = ...  # a number
+exercises.check("04.2", rate_at_330)
+
+# %% tags=["solution"]
+rate_at_330 = float(callbacks.CyclicLR(0.002, 0.010, step_size=100, policy="triangular2")(330))
+exercises.check("04.2", rate_at_330)
+
+
+# %% tags=["check"]
+def rate(*, height, share):
+    return 0.002 + height * share
+
+
+rule = exercises.Rule(
+    "04.2",
+    expected=rate(height=0.004, share=0.7),
+    tolerance=0.00001,
+    wants="a number",
+    because="Step 330 is in the second cycle, 30 steps after its peak: 70 of 100 steps are left to "
+    "go down, and in the second cycle the height above the base is half of what it was.",
+    mistakes=[
+        exercises.Mistake(
+            "the height of the first cycle is taken",
+            example=rate(height=0.008, share=0.7),
+            hints=[
+                "How long is one cycle, and in which one is step 330?",
+                "*triangular2* makes every triangle half as high as the one before.",
+            ],
+        ),
+        exercises.Mistake(
+            "the whole rate is halved, base included",
+            example=rate(height=0.008, share=0.7) / 2,
+            hints=[
+                "All policies return to the same base. What shrinks is what lies above it.",
+                "Halve the height of the triangle first, then add the base.",
+            ],
+        ),
+        exercises.Mistake(
+            "at that step the rate is falling, not climbing",
+            example=rate(height=0.004, share=0.3),
+            hints=[
+                "The rate climbs for `step_size` steps. At which step is the second peak?",
+                "Count from the end of the cycle: how many steps are left until the base?",
+            ],
+        ),
+        exercises.Mistake(
+            "base and maximum are swapped",
+            example=0.010 - 0.004 * 0.7,
+            hints=[
+                "A cycle begins at the base, climbs to the maximum and returns.",
+                "Measure the height from the base upward.",
+            ],
+        ),
+        exercises.Mistake(
+            "`step_size` is taken for a whole cycle",
+            example=rate(height=0.008 / 2**3, share=0.6),
+            hints=["`step_size` is half a cycle: the climb takes it once, the descent once more."],
+        ),
+        exercises.Mistake(
+            "that is the rate of a step beside it",
+            example=rate(height=0.004, share=0.69),
+            when=lambda answer: any(
+                abs(answer - rate(height=0.004, share=share)) < 1e-5 for share in (0.69, 0.71)
+            ),
+            hints=["Steps are counted from 0: step 0 is at the base, step 100 at the first peak."],
+        ),
+    ],
+    hints=[
+        "Where in its cycle of twice the `step_size` is step 330, and in which cycle?",
+        "The second peak is at step 300. From there the rate falls to the base in 100 steps.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 3.** S1's study of four optimizers ran for 30 epochs of 80 steps with the schedule
+# `study` and stopped in mid-slope. With how many epochs, 30 or a few more, would it have ended at
+# the base?
+
+# %% tags=["exercise"]
+whole_cycles_epochs = ...  # a whole number
+exercises.check("04.3", whole_cycles_epochs)
+
+# %% tags=["solution"]
+cycle_steps = 2 * study.step_size
+cycles = -(-30 * 80 // cycle_steps)  # rounded up
+whole_cycles_epochs = cycles * cycle_steps // 80
+assert np.isclose(float(study(whole_cycles_epochs * 80)), study.base)
+exercises.check("04.3", whole_cycles_epochs)
+
+# %% tags=["check"]
+cycle = 2 * study.step_size
+total = -(-30 * 80 // cycle) * cycle
+rule = exercises.Rule(
+    "04.3",
+    expected=total // 80,
+    wants="a whole number",
+    because="A cycle has 640 steps, which are 8 epochs: four of them fit. For the sake of two "
+    "epochs S1 compared its optimizers in the middle of a slope.",
+    mistakes=[
+        exercises.Mistake(
+            "those are steps, not epochs",
+            example=total,
+            hints=["An epoch of S1 had 80 steps."],
+        ),
+        exercises.Mistake(
+            "those are only the epochs that are missing",
+            example=total // 80 - 30,
+            hints=["How many epochs are that in all, from the beginning?"],
+        ),
+        exercises.Mistake(
+            "a run of that length ends at the maximum",
+            example=total // 80 - study.step_size // 80,
+            when=lambda answer: answer * 80 % cycle == study.step_size,
+            hints=[
+                "`step_size` is half a cycle. What does the rate do in the first half, what in the "
+                "second?",
+                "After an odd number of half cycles the rate is at its highest.",
+            ],
+        ),
+        exercises.Mistake(
+            "that ends at the base, but it is not the next one",
+            example=total // 80 - cycle // 80,
+            when=lambda answer: answer * 80 % cycle == 0,
+            hints=["S1 had 30 epochs. Take the first end of a cycle that is not before them."],
+        ),
+        exercises.Mistake(
+            "the run still ends in mid-slope",
+            example=30,
+            when=lambda answer: answer * 80 % study.step_size != 0,
+            hints=[
+                "One cycle is a climb and a descent, `step_size` steps each. How many epochs is "
+                "that?",
+                "The number of epochs must be a multiple of the epochs of one cycle.",
+            ],
+        ),
+    ],
+    hints=[
+        "How many steps has one cycle, and how many epochs are that?",
+        "Divide the steps of a cycle by 80, and take the first multiple that is not below 30.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 4.** Write a schedule of your own that takes the net at least as far as the chosen
+# constant rate; the next cell prints how far that is. Same net, plain SGD without momentum, at most
+# as many steps as the rivals had. Draw the schedule with `rate_plot` before you train with it:
+# `callbacks.PiecewiseLinear` makes any line of straight pieces. You hand in your net and the images
+# that trained it.
+
+# %%
+chosen_score = results["mean"]["constant, chosen"]
+to_reach = profile.pick(smoke=0.02, quick=chosen_score, full=chosen_score)  # smoke: noise
+print(f"Reach {to_reach:.3f} on the validation images in at most {total_steps} steps.")
+
+# %% tags=["exercise"]
+my_net = ...  # my_net, my_history = train(keras.optimizers.SGD(my_schedule), "my_schedule")
+my_images = ...  # the images that trained it; `train` takes split.x_train
+exercises.check("04.4", (my_net, my_images))
+
+# %% tags=["solution"]
+my_schedule = callbacks.PiecewiseLinear(
+    [0, total_steps // 4, total_steps - 1], [maximum / 4, maximum, 0.0]
+)
+my_net, my_history = train(keras.optimizers.SGD(my_schedule), "my_schedule")
+my_images = split.x_train
+exercises.check("04.4", (my_net, my_images))
+
+
+# %% tags=["check"]
+def validation_accuracy(net):
+    images, labels = split.x_validation[:1000], split.y_validation[:1000]
+    predicted = training.predict(net, images, augmentation.per_image).argmax(axis=-1)
+    return (predicted == labels).mean()
+
+
+def plain_sgd(net):
+    optimizer = net.optimizer if net.compiled else None
+    return isinstance(optimizer, keras.optimizers.SGD) and optimizer.momentum == 0
+
+
+def follows_schedule(net):
+    return isinstance(net.optimizer.get_config()["learning_rate"], dict)
+
+
+def steps_of(net):
+    return int(net.optimizer.iterations) if net.compiled else 0
+
+
+def never_right(steps):
+    """Return a net that always answers with an eleventh class, after so many steps."""
+    net = keras.Sequential([keras.Input((32, 32, 3)), layers.Flatten(), layers.Dense(11)])
+    net.set_weights([np.zeros((3072, 11)), np.eye(11)[10]])
+    net.compile(keras.optimizers.SGD(descent))
+    net.optimizer.iterations.assign(steps)
+    return net
+
+
+rule = exercises.Rule(
+    "04.4",
+    right=lambda answer: (
+        datasets.shared_images(answer[1], split.x_validation) <= shared
+        and plain_sgd(answer[0])
+        and follows_schedule(answer[0])
+        and not any(answer[0] is model for model in models.values())
+        and 0 < steps_of(answer[0]) <= total_steps
+        and validation_accuracy(answer[0]) >= to_reach
+    ),
+    like=(keras.Model, split.x_train),
+    wants="your trained net and an array of the images that trained it",
+    because="Same net, same steps, only the rates differ. It is one seed: before you tell anybody, "
+    "run it with the others, too.",
+    mistakes=[
+        exercises.Mistake(
+            "validation images are among those that trained the net",
+            example=(models["one cycle", 0], split.x_validation),
+            when=lambda answer: datasets.shared_images(answer[1], split.x_validation) > shared,
+            hints=[
+                "An accuracy on images that the net has seen says what it remembers.",
+                "Train on `split.x_train`, as `train` does.",
+            ],
+        ),
+        exercises.Mistake(
+            "the optimizer is not plain SGD",
+            example=(adam, split.x_train),
+            when=lambda answer: not plain_sgd(answer[0]),
+            hints=[
+                "Adam or momentum change more than the rate, and then you would not know what won.",
+                "Compile with `keras.optimizers.SGD(my_schedule)`.",
+            ],
+        ),
+        exercises.Mistake(
+            "the rate is constant",
+            example=(constant[0.1][0], split.x_train),
+            when=lambda answer: not follows_schedule(answer[0]),
+            hints=["Pass a schedule to SGD in the place of a number."],
+        ),
+        exercises.Mistake(
+            "that is one of the nets of the notebook",
+            example=(models["triangular", 0], split.x_train),
+            when=lambda answer: any(answer[0] is model for model in models.values()),
+            hints=["Its place is in the table already. Train one with a schedule of your own."],
+        ),
+        exercises.Mistake(
+            "the net was trained for more steps than its rivals",
+            example=(never_right(total_steps + 1), split.x_train),
+            when=lambda answer: steps_of(answer[0]) > total_steps,
+            hints=[
+                "More steps could win with any schedule. `net.optimizer.iterations` counts them.",
+                "Build the net anew for each try, as `train` does.",
+            ],
+        ),
+        exercises.Mistake(
+            "the validation accuracy is below the number to reach",
+            example=(never_right(total_steps), split.x_train),
+            when=lambda answer: validation_accuracy(answer[0]) < to_reach,
+            hints=[
+                "Which height? The range test says what the net tolerates: see `maximum`.",
+                "Which end? Look in the table of rivals for what those have in common that beat "
+                "the constant rate.",
+                "Climb for a short while, then come down to almost nothing by the last step.",
+            ],
+        ),
+    ],
+    hints=["Train a fresh net with `train(keras.optimizers.SGD(my_schedule), ...)`."],
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Quiz
+
+# %% [markdown] tags=["quiz"]
+# A net trained at a rate of 0.001 hardly improves from epoch to epoch. What do you check first?
 #
+# - [ ] More epochs: it is on its way.
+#   > Perhaps, but nothing in that line can tell. A wrong rate makes the same picture, and more
+#   > epochs are the dearest test.
+# - [x] Other rates, with a range test or a few short runs.
+#   > Right: it costs one run of some hundred batches and tells whether the rate is to blame.
+# - [ ] A larger net: this one can't learn more.
+#   > A net that can't even learn its training images may be too small; but first see that it is
+#   > allowed to move.
+# - [ ] The test set.
+#   > It says how good the result is, not why; and every look at it spoils it as a judge.
+
+# %% [markdown] tags=["quiz"]
+# You write a range test of your own. Which loss do you record after each batch?
+#
+# - [ ] `logs["loss"]`, which Keras hands to every callback.
+#   > That is the mean since the beginning of the epoch: the low rates' losses are still in it when
+#   > the high rates are tried.
+# - [x] The loss of that batch alone.
+#   > Right: it belongs to one rate. It is noisy, so smooth it afterwards, best with a centered
+#   > window.
+# - [ ] The validation loss.
+#   > It would do, but measuring it after each of some hundred batches costs far more than the test.
+# - [ ] The lowest loss so far.
+#   > It can never rise, and the rise is what you are looking for.
+
+# %% [markdown] tags=["quiz"]
+# You smooth the losses of a range test with the mean of the *last* 21 batches. Where does a dip
+# appear?
+#
+# - [ ] At its place; it only looks smoother.
+#   > A centered mean would leave it there. This one looks back only.
+# - [ ] About 10 batches too early, at too low a rate.
+#   > It averages what has passed, so it learns of the dip late, not early.
+# - [x] About 10 batches too late, at too high a rate.
+#   > Right: half the window. Where the rate rises from batch to batch, that is too high a rate.
+# - [ ] 21 batches too late.
+#   > The newest of the 21 batches is the current one and the oldest is 20 back: on average it is
+#   > half of that.
+
+# %% [markdown] tags=["quiz"]
+# Two runs with the same cyclical schedule are stopped after 3 and after 3.5 cycles. The longer one
+# has the worse validation loss. What do you conclude?
+#
+# - [ ] It overfits; 3 cycles are enough.
+#   > Possible, but the two runs differ in more than length: look at the rates at which they
+#   > stopped.
+# - [ ] The maximum is too high.
+#   > Then training would suffer in every cycle. This comparison can't show it.
+# - [x] Nothing yet: one ends at the base, the other at the maximum.
+#   > Right: compare ends of cycles. High up, steps are too large to settle.
+# - [ ] Cycling does harm; a constant rate is better.
+#   > For that you need a run with a constant rate, chosen with the same care.
+
+# %%
+exercises.quiz("04")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Further reading
 #
 # - Smith, [Cyclical Learning Rates for Training Neural Networks](https://arxiv.org/abs/1506.01186)

@@ -2,7 +2,6 @@
 # jupyter:
 #   jupytext:
 #     cell_metadata_filter: tags,slideshow,-all
-#     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
@@ -45,11 +44,11 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown, display
+from IPython.display import Markdown, clear_output, display
 from keras import layers, optimizers
 from scipy import stats
 
-from course_utils import augmentation, callbacks, dashboards, datasets, training
+from course_utils import augmentation, callbacks, dashboards, datasets, exercises, training
 
 dashboards.extension()
 
@@ -190,7 +189,7 @@ for weight, second_slot in zip(s1_model.trainable_variables, muon.adam_velocitie
 
 # %% [markdown]
 # AdamW, which is in the race already, would train all convolutions, and Muon one large dense layer:
-# its place would say little about either. (An exercise lets Muon run after all.)
+# its place would say little about either. (In an exercise you may let Muon run after all.)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Do all start from the same line?
@@ -389,8 +388,9 @@ class Result(NamedTuple):
 
 
 # %%
-def build_and_train(name, seed, rates, *, weights=None):
+def build_and_train(name, seed, rates, *, label="race", weights=None):
     """Train one racer from its start (or from given weights), one step for each rate."""
+    clear_output(wait=True)  # one line at a time: that of the training before gives way
     go_to_start(name, seed)
     if weights is not None:
         racers[name].set_weights(weights)
@@ -398,17 +398,22 @@ def build_and_train(name, seed, rates, *, weights=None):
     run = training.fit(
         racers[name],
         train_batches(seed),
-        name=f"05_{name}",
+        name=f"05_{label}_{name}_seed{seed}",
         epochs=len(rates) // steps_per_epoch,
         validation=validation,
         callbacks=[FollowRates(rates), record],
         seed=seed,
-        progress=False,
+        progress="line",
     )
     return Result(run, record, racers[name].get_weights())
 
 
 # %% [markdown]
+# While a network trains, you see one line with the epoch, the batch, the seconds left and the
+# metrics, and below it curves of loss and accuracy that grow; then the next one takes its place.
+# Every finished epoch is saved: interrupt the kernel when you like, nothing of it is lost. Run the
+# cell again and the race goes on.
+#
 # **Before you run this:** write down your first, second and last place.
 
 
@@ -418,13 +423,11 @@ def one_cycle(peak):
     return callbacks.OneCycle(peak, total_steps=steps).values(steps)
 
 
-progress = display(Markdown("starting …"), display_id=True)
-race = {name: [] for name in racers}
-for name in racers:
-    for seed in seeds:
-        progress.update(Markdown(f"{name}, seed {seed + 1} of {len(seeds)}"))
-        race[name].append(build_and_train(name, seed, one_cycle(found_rate[name])))
-progress.update(Markdown(f"{len(racers) * len(seeds)} races done"))
+race = {
+    name: [build_and_train(name, seed, one_cycle(found_rate[name])) for seed in seeds]
+    for name in racers
+}
+print(f"{len(racers) * len(seeds)} trainings done, {len(seeds)} for each optimizer")
 
 # %% slideshow={"slide_type": "slide"}
 dashboards.compare_runs(
@@ -525,14 +528,21 @@ print(f"Not told apart from it by this race: {', '.join(level) or 'nobody'}.")
 # %%
 loser, seed = accuracy.mean().idxmin(), seeds[0]
 closest = accuracy[beaten].mean().idxmax() if len(beaten) else loser
+factors = profile.pick(smoke=(3,), quick=(3,), full=(1 / 3, 3))
+again = {name: {} for name in dict.fromkeys([closest, loser])}
+for name, results in again.items():
+    for factor in factors:
+        rate = factor * found_rate[name]
+        results[rate] = build_and_train(name, seed, one_cycle(rate), label=f"rate_{rate:.2g}")
+
+# %%
 print(f"Seed {seed}; the winner {winner} has {accuracy[winner].iloc[0]:.3f}.")
-for name in dict.fromkeys([closest, loser]):
+for name, results in again.items():
     print(f"{name} at rate {found_rate[name]:.2g} (found): {accuracy[name].iloc[0]:.3f}")
-    for factor in profile.pick(smoke=(3,), quick=(3,), full=(1 / 3, 3)):
-        again = build_and_train(name, seed, one_cycle(factor * found_rate[name]))
-        score = again.run.history["val_accuracy"][-1]
+    for rate, result in results.items():
+        score = result.run.history["val_accuracy"][-1]
         place = 1 + (accuracy.iloc[0].drop(name) > score).sum()
-        print(f"{name} at rate {factor * found_rate[name]:.2g}: {score:.3f}, place {place}")
+        print(f"{name} at rate {rate:.2g}: {score:.3f}, place {place}")
 
 # %% [markdown]
 # Where another rate carries a racer forward by more than the seeds spread, it was the rate that
@@ -692,12 +702,12 @@ def s1_cycles(maximum):
 
 
 # %%
-def relay(order, *, hand_on, maxima):
+def relay(label, order, *, hand_on, maxima):
     """Train one after the other; hand the weights on, or give each a copy of the same ones."""
     weights, results = trained, {}
     for name in order:
         rates = s1_cycles(maxima[name])
-        results[name] = build_and_train(name, seeds[0], rates, weights=weights)
+        results[name] = build_and_train(name, seeds[0], rates, label=label, weights=weights)
         weights = results[name].weights if hand_on else trained
     return results
 
@@ -705,10 +715,10 @@ def relay(order, *, hand_on, maxima):
 # %%
 s1_maximum = dict.fromkeys(RELAY, 0.008)
 studies = {
-    "relay": relay(RELAY, hand_on=True, maxima=s1_maximum),
-    "relay, reversed": relay(RELAY[::-1], hand_on=True, maxima=s1_maximum),
-    "equal start": relay(RELAY, hand_on=False, maxima=s1_maximum),
-    "equal start, own rates": relay(RELAY, hand_on=False, maxima=found_rate),
+    "relay": relay("relay", RELAY, hand_on=True, maxima=s1_maximum),
+    "relay, reversed": relay("reversed", RELAY[::-1], hand_on=True, maxima=s1_maximum),
+    "equal start": relay("equal_start", RELAY, hand_on=False, maxima=s1_maximum),
+    "equal start, own rates": relay("own_rates", RELAY, hand_on=False, maxima=found_rate),
 }
 
 # %%
@@ -795,7 +805,7 @@ print(f"The last leg began {(len(RELAY) - 1) * relay_epochs} epoch(s) after the 
 # %%
 adadelta = {f"found {found_rate['Adadelta']:.2g}": race["Adadelta"][0]}
 for label, rate in (("Keras 3: 0.001", 0.001), ("Keras 2 and paper: 1", 1.0)):
-    adadelta[label] = build_and_train("Adadelta", seeds[0], one_cycle(rate))
+    adadelta[label] = build_and_train("Adadelta", seeds[0], one_cycle(rate), label=f"rate_{rate:g}")
 for label, result in adadelta.items():
     print(f"Adadelta, {label:22} {result.run.history['val_accuracy'][-1]:.3f}")
 print(f"guessing among {len(data.class_names)} classes{1 / len(data.class_names):13.3f}")
@@ -811,10 +821,13 @@ print(f"guessing among {len(data.class_names)} classes{1 / len(data.class_names)
 
 # %%
 peak = found_rate["Adam"]
+ended = {}
 for cycles in (3.75, 4):
     cycled = cycle_rates(peak / 10, peak, cycles=cycles, steps=steps)
-    ended = build_and_train("Adam", seeds[0], cycled).run.history["val_accuracy"][-1]
-    print(f"{cycles:4} cycles, last rate {cycled[-1]:.2g}: validation accuracy {ended:.3f}")
+    result = build_and_train("Adam", seeds[0], cycled, label=f"{cycles}_cycles")
+    ended[cycles] = cycled[-1], result.run.history["val_accuracy"][-1]
+for cycles, (rate, score) in ended.items():
+    print(f"{cycles:4} cycles, last rate {rate:.2g}: validation accuracy {score:.3f}")
 print(f"spread of Adam between seeds: {accuracy['Adam'].std(ddof=1):.3f}")
 
 # %% [markdown]
@@ -927,17 +940,415 @@ print(f"Memory for each parameter: {lion:.0f} bytes with Lion, {adam:.0f} with A
 # - `b = a` copies no model, `clone_model` copies no weights, and compiling again resets the
 #   optimizer only.
 # - Default rates are conventions, not recommendations; they differ between versions.
-#
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Exercises
 #
-# 1. Enter Muon as an eighth racer (`optimizers.Muon(exclude_layers=["scores"])`): find its rate,
-#    race it, and compare its seconds per epoch with Adam's. Is it worth its time?
-# 2. How many seeds would you need to tell the first two apart? Use the standard deviation of their
-#    paired differences, and the fact that the interval shrinks with the root of the number of
-#    seeds.
-# 3. Give AdamW ten and a hundred times its weight decay. At which length of training does AdamW
-#    begin to differ from Adam by more than the spread?
+# Put your answer in the place of `...` and run the cell. It tells you what kind of mistake you made
+# and gives one hint at a time; ask as often as you like.
+
+# %% [markdown]
+# **Exercise 1.** SGD with momentum (0.9) at a rate of 0.01 gets the same gradient, 1, three times
+# in a row. Predict with pencil and paper: how far has the weight moved after the three steps?
+
+# %% tags=["exercise"]
+distance = ...  # a number, without its sign
+exercises.check("05.1", distance)
+
+# %% tags=["solution"]
+optimizer, weight = OPTIMIZERS["SGD"](), keras.Variable(0.0)
+optimizer.learning_rate = 0.01
+for _ in range(3):
+    optimizer.apply([keras.ops.convert_to_tensor(1.0)], [weight])
+distance = abs(float(weight))
+exercises.check("05.1", distance)
+
+
+# %% tags=["check"]
+def moved(steps, *, memory=0.9, share=1.0):
+    """Return the distance after some steps along a gradient of 1."""
+    velocity = distance = 0.0
+    for _ in range(steps):
+        velocity = memory * velocity + share * 0.01
+        distance += velocity
+    return distance
+
+
+rule = exercises.Rule(
+    "05.1",
+    expected=moved(3),
+    tolerance=0.0002,
+    wants="a number",
+    because="The steps are 0.01, 0.019 and 0.0271: each is the new gradient's step plus 0.9 of the "
+    "step before. Along a steady slope, momentum ends at ten times the step of plain SGD.",
+    mistakes=[
+        exercises.Mistake(
+            "there is no momentum in it",
+            example=moved(3, memory=0.0),
+            hints=[
+                "Three equal steps are plain SGD. What does each step keep of the one before?",
+                "Write down v after each step: `v = 0.9 * v + 0.01`, beginning with v = 0.",
+            ],
+        ),
+        exercises.Mistake(
+            "that is the third step alone",
+            example=moved(3) - moved(2),
+            hints=["The weight moves at each step: add up all of them."],
+        ),
+        exercises.Mistake(
+            "the memory is counted once too few",
+            example=0.01 + 2 * 0.019,
+            when=lambda answer: (
+                abs(answer - (0.01 + 2 * 0.019)) < 0.0002 or abs(answer - moved(2)) < 0.0002
+            ),
+            hints=[
+                "The third step remembers the second one, which already remembered the first.",
+                "Three lines: v and the sum of all v after step 1, after step 2, after step 3.",
+            ],
+        ),
+        exercises.Mistake(
+            "that takes the running mean of the gradients, and this optimizer sums them",
+            example=moved(3, share=0.1),
+            hints=[
+                "Adam multiplies the new gradient by 0.1 before it joins the memory. Look at the "
+                "formula of SGD with momentum: does it?"
+            ],
+        ),
+    ],
+    hints=[
+        "Each step is `v = 0.9 * v + 0.01 * gradient`, and the weight moves by v.",
+        "Write down the three values of v and add them up.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 2.** A model has 100 million parameters of 4 bytes. How many megabytes (millions of
+# bytes) of optimizer memory do you save with Lion in the place of AdamW?
+
+# %% tags=["exercise"]
+saved_megabytes = ...  # a number
+exercises.check("05.2", saved_megabytes)
+
+# %% tags=["solution"]
+saved_megabytes = 100 * (slot_bytes["AdamW"] - slot_bytes["Lion"])
+exercises.check("05.2", saved_megabytes)
+
+# %% tags=["check"]
+adamw_total = 100 * slot_bytes["AdamW"]
+rule = exercises.Rule(
+    "05.2",
+    expected=adamw_total - 100 * slot_bytes["Lion"],
+    tolerance=0.5,
+    wants="a number",
+    because="AdamW keeps two arrays as large as the weights (running means of the gradient and of "
+    "its square), Lion one. The other array is what you save: as much as the weights take.",
+    mistakes=[
+        exercises.Mistake(
+            "that is all that AdamW keeps",
+            example=adamw_total,
+            hints=["Lion keeps something, too: see its line in the table of memory."],
+        ),
+        exercises.Mistake(
+            "that is for a single parameter, in bytes",
+            example=slot_bytes["AdamW"] - slot_bytes["Lion"],
+            hints=["How many parameters are there? A million bytes are one megabyte."],
+        ),
+        exercises.Mistake(
+            "numbers are counted, not bytes",
+            example=100.0,
+            hints=["Each number takes 4 bytes."],
+        ),
+        exercises.Mistake(
+            "the weights are counted, too",
+            example=adamw_total + 400,
+            when=lambda answer: answer > adamw_total + 0.5,
+            hints=[
+                "The weights need the same room with both optimizers. What differs?",
+                "Count the slots of each optimizer, and subtract.",
+            ],
+        ),
+        exercises.Mistake(
+            "those are MiB, of 1,048,576 bytes each",
+            example=100e6 * (slot_bytes["AdamW"] - slot_bytes["Lion"]) / 2**20,
+            hints=["The question asks for millions of bytes."],
+        ),
+    ],
+    hints=[
+        "How many slots does each of the two keep for a parameter?",
+        "The table of memory has the bytes for one parameter: subtract, then multiply.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 3.** Two optimizers raced with the same four seeds. Does the lead of the first exceed
+# the spread? Compute the *lower end* of the 95 % interval of the paired difference, in points, as
+# in "Won, or lucky?".
+
+# %%
+first_accuracy = np.array([0.61, 0.64, 0.58, 0.63])  # one number for each seed
+second_accuracy = np.array([0.59, 0.61, 0.57, 0.60])
+
+# %% tags=["exercise"]
+lower_end = ...  # a number, in points
+exercises.check("05.3", lower_end)
+
+# %% tags=["solution"]
+lead_of_first = 100 * (first_accuracy - second_accuracy)
+half_width = stats.t.ppf(0.975, 3) * lead_of_first.std(ddof=1) / np.sqrt(4)
+lower_end = lead_of_first.mean() - half_width
+exercises.check("05.3", lower_end)
+
+# %% tags=["check"]
+pairs = 100 * (np.array([0.61, 0.64, 0.58, 0.63]) - np.array([0.59, 0.61, 0.57, 0.60]))
+by_t, by_normal = stats.t.ppf(0.975, 3), stats.norm.ppf(0.975)
+apart = [100 * np.array([0.61, 0.64, 0.58, 0.63]), 100 * np.array([0.59, 0.61, 0.57, 0.60])]
+unpaired = np.sqrt(sum(values.var(ddof=1) / 4 for values in apart))
+
+
+def lower(factor, *, ddof=1, count=4):
+    return pairs.mean() - factor * pairs.std(ddof=ddof) / np.sqrt(count)
+
+
+rule = exercises.Rule(
+    "05.3",
+    expected=lower(by_t),
+    tolerance=0.02,
+    wants="a number",
+    because="The whole interval lies above 0, so the lead exceeds the spread, although the first "
+    "optimizer alone spreads by more than its lead. Good and bad seeds are the same for both, and "
+    "pairing takes that out.",
+    mistakes=[
+        exercises.Mistake(
+            "the pairs are torn apart",
+            example=pairs.mean() - stats.t.ppf(0.975, 6) * unpaired,
+            when=lambda answer: any(
+                abs(answer - (pairs.mean() - factor * unpaired)) < 0.02
+                for factor in (stats.t.ppf(0.975, 6), by_t, by_normal)
+            ),
+            hints=[
+                "Seeds that are good for one are good for the other. Subtract seed by seed first.",
+                "You need one standard deviation only, that of the four differences.",
+            ],
+        ),
+        exercises.Mistake(
+            "the normal distribution is too narrow for four seeds",
+            example=lower(by_normal),
+            when=lambda answer: any(abs(answer - lower(f)) < 0.02 for f in (by_normal, 2.0)),
+            hints=[
+                "With so few seeds the standard deviation itself is uncertain: use Student's t.",
+                "`stats.t.ppf(0.975, degrees)`, with degrees = number of differences − 1.",
+            ],
+        ),
+        exercises.Mistake(
+            "the root of the number of seeds is missing",
+            example=lower(by_t, count=1),
+            hints=[
+                "That is where single differences lie. The *mean* of several is more certain.",
+                "Divide the standard deviation by `np.sqrt(4)`.",
+            ],
+        ),
+        exercises.Mistake(
+            "the standard deviation is that of a whole population",
+            example=lower(by_t, ddof=0),
+            hints=["NumPy divides by n unless you say `ddof=1`; four seeds are a sample."],
+        ),
+        exercises.Mistake(
+            "that is not in points",
+            example=lower(by_t) / 100,
+            hints=["A point is a hundredth of accuracy."],
+        ),
+        exercises.Mistake(
+            "that is the mean lead",
+            example=pairs.mean(),
+            hints=["How far below the mean does the interval reach?"],
+        ),
+        exercises.Mistake(
+            "that is the upper end",
+            example=2 * pairs.mean() - lower(by_t),
+            hints=["Whether the lead exceeds the spread depends on the other end."],
+        ),
+    ],
+    hints=[
+        "Subtract seed by seed. Then you need the mean of the differences, their standard "
+        "deviation, the number of seeds, and Student's t.",
+        "mean − t × standard deviation ÷ root of n, with `stats.t.ppf(0.975, n - 1)` and `ddof=1`.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 4.** Enter an eighth racer: an optimizer of Keras that was not in the race (Nadam,
+# Adamax, Lamb, Muon, ...). Find its rate, train it from the start of seed 0 in at most as many
+# steps, and reach the *median* of the seven with that seed; the next cell prints it. All you need
+# is above: `compile_racer`, `finder`, `rate_from`, `one_cycle`, `FollowRates` and `training.fit`.
+# You hand in your net and the images that trained it.
+
+# %%
+median = accuracy.iloc[0].median()
+to_reach = profile.pick(smoke=0.02, quick=median, full=median)  # smoke: too few steps to learn
+print(f"Reach {to_reach:.3f} on the validation images in at most {steps} steps.")
+
+# %% tags=["exercise"]
+my_net = ...  # my_net = compile_racer(lambda: optimizers.Nadam()), then find its rate and train it
+my_images = ...  # the images that trained it; `train_batches` takes split.x_train
+exercises.check("05.4", (my_net, my_images))
+
+# %% tags=["solution"]
+my_net, my_images = compile_racer(lambda: optimizers.Nadam()), split.x_train
+my_rate = rate_from(finder.run(my_net, train_batches(seeds[0])))
+training.fit(
+    my_net,
+    train_batches(seeds[0]),
+    name="05_eighth_racer",
+    epochs=epochs,
+    validation=validation,
+    callbacks=[FollowRates(one_cycle(my_rate))],
+)
+exercises.check("05.4", (my_net, my_images))
+
+
+# %% tags=["check"]
+def validation_accuracy(net):
+    images, labels = split.x_validation[:1000], split.y_validation[:1000]
+    predicted = training.predict(net, images, normalize).argmax(axis=-1)
+    return (predicted == labels).mean()
+
+
+def steps_of(net):
+    return int(net.optimizer.iterations) if net.compiled else 0
+
+
+def raced(net):
+    return net.compiled and type(net.optimizer).__name__ in OPTIMIZERS
+
+
+def never_right(count):
+    """Return a net that always answers with an eleventh class, after so many steps."""
+    net = keras.Sequential([keras.Input((32, 32, 3)), layers.Flatten(), layers.Dense(11)])
+    net.set_weights([np.zeros((3072, 11)), np.eye(11)[10]])
+    net.compile(optimizers.Nadam())
+    net.optimizer.iterations.assign(count)
+    return net
+
+
+rule = exercises.Rule(
+    "05.4",
+    right=lambda answer: (
+        datasets.shared_images(answer[1], split.x_validation) == 0
+        and not raced(answer[0])
+        and 0 < steps_of(answer[0]) <= steps
+        and validation_accuracy(answer[0]) >= to_reach
+    ),
+    like=(keras.Model, split.x_train),
+    wants="your trained net and an array of the images that trained it",
+    because="Your racer got there, with one seed. Whether it belongs to the winner's group, only "
+    "the other seeds can tell.",
+    mistakes=[
+        exercises.Mistake(
+            "validation images are among those that trained the net",
+            example=(racers["SGD"], split.x_validation),
+            when=lambda answer: datasets.shared_images(answer[1], split.x_validation) > 0,
+            hints=[
+                "Those images are the judge. Whoever has seen them before can't lose.",
+                "Train on `split.x_train`, as `train_batches` does.",
+            ],
+        ),
+        exercises.Mistake(
+            "that optimizer was in the race already",
+            example=(racers["Adam"], split.x_train),
+            when=lambda answer: raced(answer[0]),
+            hints=[
+                "`keras.optimizers` has more than the seven: write `optimizers.` and press Tab.",
+                "Those that build on Adam are good candidates: Nadam, Adamax, Lamb.",
+            ],
+        ),
+        exercises.Mistake(
+            "it took more steps than the race has",
+            example=(never_right(steps + 1), split.x_train),
+            when=lambda answer: steps_of(answer[0]) > steps,
+            hints=[
+                "Equal steps for all. `net.optimizer.iterations` counts them.",
+                "Compile a fresh racer for each try. (The finder puts its own steps back.)",
+            ],
+        ),
+        exercises.Mistake(
+            "the net was not trained",
+            example=(never_right(0), split.x_train),
+            when=lambda answer: steps_of(answer[0]) == 0,
+            hints=["Train it with `training.fit`, then hand it in."],
+        ),
+        exercises.Mistake(
+            "the validation accuracy is below the number to reach",
+            example=(never_right(steps), split.x_train),
+            when=lambda answer: validation_accuracy(answer[0]) < to_reach,
+            hints=[
+                "Did you find its rate, or take that of another optimizer?",
+                "Plot the losses of its range test. Is the lowest one at an edge, or is the dip "
+                "too shallow to trust?",
+                "Give `one_cycle` three times the rate, or a third of it.",
+            ],
+        ),
+    ],
+    hints=["Compile a racer, find its rate, train it with `FollowRates(one_cycle(rate))`."],
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Quiz
+
+# %% [markdown] tags=["quiz"]
+# Five optimizers are compared at a learning rate of 0.001 each. What does the ranking show?
 #
+# - [ ] Which of the five is best.
+#   > It would, if one rate meant the same to all. Their first steps at one rate differ by orders of
+#   > magnitude.
+# - [x] Mostly, whom a rate of 0.001 suits.
+#   > Right: a rate must be found for each, by the same rule, before optimizers are compared.
+# - [ ] Which of the five needs no tuning.
+#   > It shows who does well at this rate on this problem; on another one it may be somebody else.
+# - [ ] Nothing can be learned from comparing optimizers.
+#   > From equal starts, with equal steps, own rates and several seeds, it can.
+
+# %% [markdown] tags=["quiz"]
+# `trained = build_model(width, seed=0)`, then `copy = trained`. You train `copy`. What happens to
+# `trained`?
+#
+# - [ ] Nothing: it keeps its weights.
+#   > That would need a second network. An assignment makes none.
+# - [x] It is trained, too: both names mean one network.
+#   > Right: to get a second one, build it and copy the weights with `set_weights`.
+# - [ ] It loses its weights.
+#   > Nothing is moved; there is one network with two names.
+# - [ ] It is trained, but its optimizer isn't.
+#   > The optimizer belongs to the network, so that one is shared as well.
+
+# %% [markdown] tags=["quiz"]
+# The winner leads by 1.5 points; the 95 % interval of the paired difference is −0.4 to 3.4 points.
+# What may you write?
+#
+# - [ ] The winner is better by 1.5 points.
+#   > The interval includes 0 and even a small lag: these seeds can't exclude that it is luck.
+# - [ ] The two are equally good.
+#   > The interval includes large leads, too. Not told apart is not the same as equal.
+# - [x] These seeds do not tell the two apart.
+#   > Right: and more seeds would narrow the interval.
+# - [ ] The winner won with most seeds, so it is better.
+#   > Few wins in a row happen to a coin, too. Ask how large the lead is beside its spread.
+
+# %% [markdown] tags=["quiz"]
+# You choose the best of twenty nets by validation accuracy. Which number do you report for it?
+#
+# - [ ] Its validation accuracy: the validation images were never trained on.
+#   > But they chose. The best of many is best partly by luck with those very images.
+# - [x] Its accuracy on test images that took no part in the choice.
+#   > Right: opened once, after the choice.
+# - [ ] The best test accuracy of the twenty.
+#   > Then the test images choose, and flatter in their turn.
+# - [ ] The mean validation accuracy of the twenty.
+#   > That says how good the candidates are, and nothing of the one that you chose.
+
+# %%
+exercises.quiz("05")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Further reading
 #
 # - Schmidt, Schneider and Hennig 2021, *Descending through a crowded valley*: fifteen optimizers,

@@ -2,7 +2,6 @@
 # jupyter:
 #   jupytext:
 #     cell_metadata_filter: tags,slideshow,-all
-#     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
@@ -53,7 +52,7 @@ from scipy.stats import binomtest
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import confusion_matrix, log_loss
 
-from course_utils import augmentation, callbacks, dashboards, datasets, training
+from course_utils import augmentation, callbacks, dashboards, datasets, exercises, training
 
 dashboards.extension()
 
@@ -379,8 +378,11 @@ dense_table
 # %% [markdown]
 # All runs use Adam with its default rate, 32 images a step and the loss
 # `sparse_categorical_crossentropy`: minus the logarithm of the probability given to the truth.
-# `training.fit` is `model.fit` that can be interrupted: it goes on where it was, and a finished run
-# is read back when you run the notebook again.
+# `training.fit` is `model.fit` with a live view: while a net trains, a line shows the epoch, the
+# batch, the seconds left and the metrics so far, and below it the curves of loss and accuracy grow,
+# for training and for validation (lighter lines, where there are any: a recorded full run). You may
+# interrupt the kernel at any time and lose nothing: run the cell again, and it goes on after the
+# last finished epoch. A finished run is read back when you run the notebook again.
 
 
 # %%
@@ -398,7 +400,7 @@ def training_batches(*, seed, transforms=()):
 
 
 # %%
-def train(model, name, *, epochs, seed, transforms=(), callbacks=()):
+def train(model, name, *, epochs, seed, transforms=(), callbacks=(), progress="line"):
     """Compile and train a model that was built right after seeding."""
     model.compile(
         optimizer=keras.optimizers.Adam(0.001),
@@ -408,16 +410,16 @@ def train(model, name, *, epochs, seed, transforms=(), callbacks=()):
     return training.fit(
         model, training_batches(seed=seed, transforms=transforms), name=f"06_{name}",
         epochs=epochs, validation=validation_batches, callbacks=callbacks, seed=seed,
-        progress=seed == 0,
+        progress=progress,
     )  # fmt: skip
 
 
 # %%
-def train_dense(name, *, dropout, seed, callbacks=()):
+def train_dense(name, *, dropout, seed, **settings):
     """Return a trained dense net and its run."""
     training.seed_everything(seed)
     model = build_dense(dropout=dropout)
-    return model, train(model, name, epochs=DENSE_EPOCHS, seed=seed, callbacks=callbacks)
+    return model, train(model, name, epochs=DENSE_EPOCHS, seed=seed, **settings)
 
 
 # %%
@@ -589,6 +591,7 @@ _, scheduled_run = train_dense(
     dropout=0.0,
     seed=0,
     callbacks=[*watching("dense_callbacks"), every_epoch],
+    progress="plot",
 )
 
 # %%
@@ -1593,19 +1596,447 @@ for name in ("logistic, L2", "dense", "CNN + augmentation"):
 # - Evaluate in inference mode: two evaluations of the same weights must give the same number.
 # - A number that decided anything (when to stop, what to keep, whether to try again) is no longer
 #   an estimate. Keep the test set out of every loop.
-#
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Exercises
 #
-# 1. **Ten specialists.** S5 wondered about one net for each digit. The linear models above are
-#    just that: each row of `coef_` decides "this digit or not". Train ten small dense nets with one
-#    output each, let the surest one answer, and compare with `mcnemar`.
-# 2. **Train for dry pens.** Write a transform with the signature `transform(images, generator)`
-#    that fades each image by a random strength, add it to `transforms`, and draw the fading plot
-#    again. What does it cost on clean images? Then widen the rotation to 30 degrees and repeat the
-#    plot of the turned sixes.
-# 3. **More data.** Train the dense net with a quarter, a half and all of the training images, three
-#    seeds each. Does the gap to the CNN close or widen?
+# Each cell below checks your answer as soon as you run it. A wrong answer gets one hint; the next
+# wrong one gets the next.
 #
+# **Exercise 1.** Predict before you train anything. A net reads 98 % of all digits right, and you
+# measure it on a random sample of images. How large must the sample be until the 95 % interval of
+# your measurement reaches about half a point (0.5 percentage points) to either side? The formula is
+# in *What goes wrong: small test sets and shifting names*.
+
+# %% tags=["exercise"]
+sample_size = ...  # a number of images
+exercises.check("06.1", sample_size)
+
+# %% tags=["solution"]
+sample_size = 0.98 * (1 - 0.98) * (1.96 / 0.005) ** 2
+exercises.check("06.1", sample_size)
+
+# %% tags=["check"]
+variance, half = 0.98 * (1 - 0.98), 0.005
+rule = exercises.Rule(
+    "06.1",
+    expected=variance * (1.96 / half) ** 2,
+    tolerance=130,  # two standard errors instead of 1.96 are welcome
+    wants="a number of images",
+    because=(
+        "Solve 1.96 · √(p (1 − p) / n) = 0.005 for n. A tenth of a point would take 25 times as "
+        "many images: five times the precision costs the square of five."
+    ),
+    mistakes=[
+        exercises.Mistake(
+            "half a point was taken for 0.5, but accuracies here are shares",
+            example=variance * (1.96 / 0.5) ** 2,
+            when=lambda n: n < 2,
+            hints=[
+                "One point is a hundredth: what is half a point as a share?",
+                "With shares, the interval is to reach from 0.975 to 0.985.",
+            ],
+        ),
+        exercises.Mistake(
+            "this sample gives half a point for one standard error",
+            example=variance / half**2,
+            hints=[
+                "Two thirds of all results lie within one standard error, not 95 %.",
+                "The last column of the table in that section multiplies by 1.96: why?",
+            ],
+        ),
+        exercises.Mistake(
+            "half a point was taken for the whole width of the interval",
+            example=variance * (1.96 / (half / 2)) ** 2,
+            hints=[
+                "From its lower to its upper end the interval may be a whole point wide.",
+                "The formula gives the reach to one side. Which number is that here?",
+            ],
+        ),
+        exercises.Mistake(
+            "the square root was not undone",
+            example=variance**0.5 * 1.96 / half,
+            when=lambda n: 50 < n < 60,
+            hints=[
+                "n is under a square root: isolate the root first, then square both sides.",
+                "Put your n back into the formula: how far does the interval reach?",
+            ],
+        ),
+        exercises.Mistake(
+            "this is the sample for a net that is right half of the time",
+            example=0.25 * (1.96 / half) ** 2,
+            hints=[
+                "p (1 − p) is largest at p = 0.5. What is it for this net?",
+                "A net that is nearly always right scatters less: put 0.98 into p (1 − p).",
+            ],
+        ),
+    ],
+    hints=[
+        "Set 1.96 standard errors equal to half a point, as a share, and solve for n.",
+        "Put your n into √(p (1 − p) / n) with p = 0.98, and multiply by 1.96: is it 0.005?",
+        "n is p (1 − p), divided by the square of the standard error that you can afford.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 2.** The dense net and the CNN with augmentation err on different images. Suppose that
+# for each validation image somebody told you which of the two to believe. What accuracy could you
+# reach at best? Guess first, then compute it from `predictions["dense"]`,
+# `predictions["CNN + augmentation"]` and `split.y_validation`.
+
+# %% tags=["exercise"]
+best_of_two = ...  # a share from 0 to 1
+exercises.check("06.2", best_of_two)
+
+# %% tags=["solution"]
+dense_right = predictions["dense"] == split.y_validation
+cnn_right = predictions["CNN + augmentation"] == split.y_validation
+best_of_two = np.mean(dense_right | cnn_right)
+exercises.check("06.2", best_of_two)
+
+# %% tags=["check"]
+first_right = predictions["dense"] == split.y_validation
+second_right = predictions["CNN + augmentation"] == split.y_validation
+either = float(np.mean(first_right | second_right))
+rule = exercises.Rule(
+    "06.2",
+    expected=either,
+    tolerance=6e-4,  # three decimals are enough
+    wants="a share, one number from 0 to 1",
+    because=(
+        f"Alone they reach {first_right.mean():.4f} and {second_right.mean():.4f}. Nobody tells "
+        "you which to believe, but nets that err on different images can help each other: "
+        "averaging their probabilities lets the surer one speak, and often wins a part of this."
+    ),
+    mistakes=[
+        exercises.Mistake(
+            "this is the share that both nets read right",
+            example=float(np.mean(first_right & second_right)),
+            hints=[
+                "For an image to count, is it enough if one of the two is right?",
+                "`&` keeps the images on which both are right. Which sign keeps the others, too?",
+            ],
+        ),
+        exercises.Mistake(
+            "this is the share that neither net reads right",
+            example=1 - either,
+            hints=[
+                "You found the images that are lost whomever you believe. The others?",
+                "The share that is lost and the one that can be won sum to one.",
+            ],
+        ),
+        exercises.Mistake(
+            "this is a percentage, not a share",
+            example=100 * either,
+            when=lambda share: share > 1 and abs(share / 100 - either) < 1e-3,
+            hints=["A share is part of one, not of a hundred."],
+        ),
+        exercises.Mistake(
+            "this is a number of images, not a share of them",
+            example=int(np.sum(first_right | second_right)),
+            hints=["Divide by the number of validation images, or take a mean instead of a sum."],
+        ),
+        exercises.Mistake(
+            "this is the sum of two accuracies",
+            example=float(first_right.mean() + second_right.mean()),
+            hints=[
+                "Images that both read right are counted twice in this sum.",
+                "Count image by image: is at least one of the two right?",
+            ],
+        ),
+    ],
+    hints=[
+        "Compare each net's predictions with `split.y_validation`: two arrays of True and False.",
+        "An image can be won if the first net or the second net is right, or both.",
+        "`|` joins two arrays of True and False by 'or'; the mean of the result is a share.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 3.** Train for dry pens: write a transform that `training_batches` could use. It is a
+# function with the signature `transform(images, generator)` that fades each image of a batch by its
+# own random strength, evenly drawn between 0 and 1 from the generator. `fade`, above, does the
+# fading; its `strength` may be an array, if its shape fits. (If you have the time, train a net with
+# it, and draw the plot *Accuracy when the ink fades* again. What does it cost on clean images?)
+
+# %% tags=["exercise"]
+random_fade = ...  # a function: def random_fade(images, generator): return ...
+exercises.check("06.3", random_fade)
+
+
+# %% tags=["solution"]
+def random_fade(images, generator):
+    """Fade each image by its own random strength."""
+    return fade(images, generator.uniform(size=(len(images), 1, 1, 1)))
+
+
+exercises.check("06.3", random_fade)
+
+# %% tags=["check"]
+white = np.full((200, 28, 28, 1), 255, dtype=np.uint8)  # on white paper all of the fading shows
+
+
+def faded_by(transform, *, seed=0):
+    """Apply a transform to white images."""
+    return np.asarray(transform(white.copy(), np.random.default_rng(seed)))
+
+
+def keeps_form(transform):
+    """Tell whether images come back as they went in: shape and dtype."""
+    faded = faded_by(transform)
+    return faded.shape == white.shape and faded.dtype == white.dtype
+
+
+def repeats(transform, *, seed=0):
+    """Tell whether another call gives the images of seed 0 again."""
+    return np.array_equal(faded_by(transform), faded_by(transform, seed=seed))
+
+
+def is_random_fade(transform):
+    """Tell whether each image fades downwards, with strengths spread over 0 to 1."""
+    if not keeps_form(transform) or not repeats(transform) or repeats(transform, seed=1):
+        return False
+    faded = faded_by(transform).astype(int)
+    fading_only = (faded[:, 0] == 255).all() and (np.diff(faded, axis=1) <= 0).all()
+    strengths = (1 - faded[:, 7].mean(axis=(1, 2)) / 255) / (14 / 27)  # row 7 of 0 to 27
+    return bool(fading_only and -0.05 <= strengths.min() < 0.1 and 0.9 < strengths.max() <= 1.05)
+
+
+rule = exercises.Rule(
+    "06.3",
+    right=is_random_fade,
+    wants="a function that takes a batch of images and a generator and returns the faded batch",
+    because=(
+        "One strength for each image, shaped (n, 1, 1, 1), is spread over the pixels of its image. "
+        "And as all randomness comes from the generator, a run that was interrupted goes on with "
+        "the same images as if it had not been."
+    ),
+    mistakes=[
+        exercises.Mistake(
+            "the batch comes back with another shape or another type of number",
+            example=lambda images, generator: fade(images, 0.5) / 255,
+            when=lambda transform: not keeps_form(transform),
+            hints=[
+                "In come uint8 images (n, 28, 28, 1) from 0 to 255, and so must they go out.",
+                "Scaling to 0..1 is not its job: `training_batches` does that afterwards.",
+            ],
+        ),
+        exercises.Mistake(
+            "two calls with equal generators give different images",
+            example=lambda images, generator: fade(
+                images, np.random.default_rng().uniform(size=(len(images), 1, 1, 1))
+            ),
+            when=lambda transform: not repeats(transform),
+            hints=[
+                "Where do your random numbers come from?",
+                "Draw them from the generator that is passed in, or no run can be repeated.",
+            ],
+        ),
+        exercises.Mistake(
+            "nothing is random in it: every generator gives the same images",
+            example=lambda images, generator: fade(images, 0.5),
+            when=lambda transform: repeats(transform, seed=1),
+            hints=[
+                "A fixed strength is one pen. The net is to see pens of all kinds.",
+                "`generator.uniform()` gives a number from 0 to 1.",
+            ],
+        ),
+        exercises.Mistake(
+            "all images of a batch fade equally",
+            example=lambda images, generator: fade(images, generator.uniform()),
+            when=lambda transform: np.ptp(faded_by(transform), axis=0).max() == 0,
+            hints=[
+                "One number is drawn for the batch: draw as many as there are images.",
+                "`generator.uniform(size=…)` takes a shape. Images are (n, 28, 28, 1): in which "
+                "shape do n strengths meet them image by image?",
+            ],
+        ),
+        exercises.Mistake(
+            "each pixel fades by its own strength",
+            example=lambda images, generator: fade(images, generator.uniform(size=images.shape)),
+            when=lambda transform: (np.diff(faded_by(transform).astype(int), axis=1) > 0).any(),
+            hints=[
+                "Within an image, ink may only get fainter from top to bottom.",
+                "Draw one strength for each image; all of its pixels share it.",
+            ],
+        ),
+    ],
+    hints=[
+        "Use `fade(images, strength)` with a strength for each image, from 0 (none) to 1 (full).",
+        "Try it on white images, `np.full((9, 28, 28, 1), 255, dtype='uint8')`: each should keep "
+        "its top row, get darker downwards, and end at another gray.",
+        "`generator.uniform(size=(n, 1, 1, 1))` gives n strengths that fit a batch of n images.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 4.** Beat the dense net with at most a tenth of its parameters. Build a net for images
+# of shape (28, 28, 1), and train it on `split.x_train`: `train(net, "small", epochs=5, seed=0)`
+# compiles and trains it. Then hand in a pair: your net, and the images that it learned from. It is
+# measured here on the validation images, scaled to 0..1 as for all nets above. Its accuracy has to
+# be higher than the dense net's.
+
+# %%
+print(f"To beat: {results['dense']['validation accuracy']:.4f} on validation images,", end=" ")
+print(f"with at most {dense_models['dense'].count_params() // 10:,} parameters.")
+
+# %% tags=["exercise"]
+small = ...  # a pair: (your net, the images that it learned from)
+exercises.check("06.4", small)
+
+# %% tags=["solution"]
+training.seed_everything(0)
+small_net = keras.Sequential(
+    [
+        keras.Input((28, 28, 1)),
+        keras.layers.Conv2D(16, 5, strides=2, padding="same", activation="relu"),
+        keras.layers.Conv2D(32, 3, strides=2, padding="same", activation="relu"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(10, activation="softmax"),
+    ]
+)
+small_epochs = profile.pick(smoke=8, quick=12, full=4)
+train(small_net, "small", epochs=small_epochs, seed=0, progress="plot")
+exercises.check("06.4", (small_net, split.x_train))
+
+# %% tags=["check"]
+most_parameters = dense_models["dense"].count_params() // 10
+
+
+def as_loaded(pair):
+    """Tell whether the images can be compared with those of the notebook."""
+    return pair[1].dtype == split.x_train.dtype and pair[1].shape[1:] == split.x_train.shape[1:]
+
+
+def has_seen(pair, images):
+    """Tell whether the net learned from some of these images."""
+    return datasets.shared_images(pair[1], images) > 0
+
+
+def beats_the_dense_net(pair):
+    """Measure an honest and small net on the validation images."""
+    if not as_loaded(pair) or pair[0].count_params() > most_parameters:
+        return False
+    if has_seen(pair, split.x_validation) or has_seen(pair, data.x_test):
+        return False
+    answers = classifier(pair[0])(split.x_validation)
+    return bool(np.mean(answers == split.y_validation) > results["dense"]["validation accuracy"])
+
+
+rule = exercises.Rule(
+    "06.4",
+    right=beats_the_dense_net,
+    like=(keras.Model, np.ndarray),
+    wants="a pair (net, images): a trained Keras model and the uint8 images that it learned from",
+    because=(
+        "A convolution uses the same few weights at every position, so parameters go into what a "
+        "stroke looks like instead of where it is. (You may have tried several nets on the same "
+        "validation images: an honest report of the winner needs the test set, once.)"
+    ),
+    mistakes=[
+        exercises.Mistake(
+            "these images are not in the form in which they were loaded",
+            example=(scheduled_dense, augmentation.scale(split.x_train[:1])),
+            when=lambda pair: not as_loaded(pair),
+            hints=["Hand in uint8 images (n, 28, 28, 1): they are compared with those held out."],
+        ),
+        exercises.Mistake(
+            "it has learned from validation images, on which it is measured",
+            example=(scheduled_dense, split.x_validation),
+            when=lambda pair: has_seen(pair, split.x_validation),
+            hints=[
+                "A net that has seen the answers shows what it remembers, not what it can do.",
+                "`train` draws its images from `split.x_train`, and nothing else is needed.",
+            ],
+        ),
+        exercises.Mistake(
+            "it has learned from test images",
+            example=(scheduled_dense, data.x_test),
+            when=lambda pair: has_seen(pair, data.x_test),
+            hints=[
+                "The test set is opened once, to measure. What is left to measure with?",
+                "`train` draws its images from `split.x_train`, and nothing else is needed.",
+            ],
+        ),
+        exercises.Mistake(
+            "it has too many parameters",
+            example=(dense_models["dense"], split.x_train),
+            when=lambda pair: pair[0].count_params() > most_parameters,
+            hints=[
+                "`dashboards.layer_table(net)` shows where they sit. Mostly in one layer?",
+                "A dense layer has its inputs times its outputs. Make the picture smaller "
+                "(strides) before you flatten it, or leave a layer out.",
+            ],
+        ),
+    ],
+    hints=[
+        "The validation accuracy is not above the dense net's yet. Does it still rise with more "
+        "epochs?",
+        "So few parameters go furthest in convolutions: their weights are used at every position.",
+        "Try two convolutions with stride 2, about twice as many filters in the second, and one "
+        "dense layer for the ten classes.",
+    ],
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Quiz
+
+# %% [markdown] tags=["quiz"]
+# The 95 % intervals of two models overlap. Both were measured on the same validation images. What
+# follows?
+#
+# - [ ] The models are equally good.
+#   > An interval that allows for equality is no evidence of it: a small difference may hide in it.
+# - [x] Nothing yet: ask a paired test.
+#   > Right: the images on which both are right, or both wrong, say nothing about which is better.
+#   > A paired test sets them aside, so it can see differences that two separate intervals hide.
+# - [ ] The one with the higher accuracy is better.
+#   > The difference may be luck with these images. How often would it happen by chance?
+# - [ ] They must be compared on the test set.
+#   > Every look at the test set makes it worth less, and its intervals would overlap as well.
+
+# %% [markdown] tags=["quiz"]
+# In the training curves of a net with dropout, training accuracy lies below validation accuracy.
+# Why?
+#
+# - [ ] The net overfits.
+#   > Overfitting is the opposite: better on the training images than on others.
+# - [ ] Validation images have leaked into the training set.
+#   > That would push both up. It is worth checking, but dropout alone explains this picture.
+# - [x] The training metric is measured while units are dropped, and while the net still improves.
+#   > Right: measured afterwards, in inference mode and on the same images, the order may turn
+#   > around. That is why the table measures train accuracy again.
+# - [ ] Dropout makes the validation images easier.
+#   > In inference mode nothing is dropped, and the validation images stay as they are.
+
+# %% [markdown] tags=["quiz"]
+# You evaluate the same weights twice on the same images and get two accuracies. What do you do?
+#
+# - [ ] Report the higher one: the net can do it.
+#   > That is "evaluate until lucky": the highest of several random results flatters.
+# - [ ] Report the mean of many evaluations.
+#   > A steady number for the wrong model: the one that drops units at random.
+# - [ ] Set a seed, so that both agree.
+#   > Then the same random net is measured twice. The number repeats, and is as wrong as before.
+# - [x] Look for a layer that is still in training mode.
+#   > Right: in inference mode nothing is random, so two evaluations must give the same number.
+
+# %% [markdown] tags=["quiz"]
+# You train until the validation accuracy reaches a target, and stop. Which number do you report?
+#
+# - [x] The accuracy on test images that decided nothing.
+#   > Right: they took no part in the training, in the stopping, or in the choice of the model.
+# - [ ] The validation accuracy at which you stopped.
+#   > You stopped because it was high. Part of that height is luck.
+# - [ ] The highest validation accuracy of all epochs.
+#   > The highest of many noisy values flatters even more.
+# - [ ] The training accuracy, since it rests on the most images.
+#   > Those are the images that the net could learn by heart.
+
+# %%
+exercises.quiz("06")
+
+# %% [markdown]
 # ## Further reading
 #
 # - Dietterich (1998), *Approximate statistical tests for comparing supervised classification

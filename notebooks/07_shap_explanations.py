@@ -2,7 +2,6 @@
 # jupyter:
 #   jupytext:
 #     cell_metadata_filter: tags,slideshow,-all
-#     formats: ipynb,py:percent
 #     notebook_metadata_filter: kernelspec,jupytext,-jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
@@ -48,7 +47,7 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from course_utils import augmentation, dashboards, datasets, explanations, training
+from course_utils import augmentation, dashboards, datasets, exercises, explanations, training
 
 dashboards.extension()
 
@@ -117,7 +116,10 @@ dashboards.layer_table(build_cnn())
 
 # %% [markdown]
 # That is S5's network at full size: look for the dense layer, which holds most of the parameters.
-# Now train the one of your profile.
+# Now train the one of your profile. While it trains, a line shows the epoch, the batch, the seconds
+# left and the metrics so far, and below it the curves of loss and accuracy grow (lighter lines,
+# where there are any: a recorded full run). You may interrupt the kernel at any time and lose
+# nothing: run the cell again, and it goes on after the last finished epoch.
 
 # %%
 model = build_cnn(width=width, plain_convolutions=plain_convolutions, momentum=momentum)
@@ -1160,16 +1162,413 @@ print(f"S5 reported {s5['test_accuracy']:.4f} for its digits, after {s5['epochs'
 # - A reading by eye is a guess. Paint the place, paint the same blot elsewhere, compare.
 # - Let errors surface, explain in inference mode, and print truth beside prediction with a check
 #   that they differ where they must.
-#
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Exercises
 #
-# 1. Explain a 4 against a background of fours and nines only. Which places gain in size compared
-#    with the stratified background, and why?
-# 2. Test a reading of your own: choose a red, empty place in one of the wrong digits, write a
-#    function like `top_bar` for it, and give it a control.
-# 3. Replace the ReLU of `build_cnn` by `"silu"` and ask for Deep SHAP. What does the error say, and
-#    why would a fixed tolerance on the additivity error be too generous for an untrained net?
+# Each cell below checks your answer as soon as you run it. A wrong answer gets one hint; the next
+# wrong one gets the next.
 #
+# **Exercise 1.** Predict, without a computer: in the toy of *What is a SHAP value?* the two pixels
+# are now 4 and 0.5. The background stays as it was, with a mean of 1 and 1. The weights for class A
+# are 1 for the first pixel and 3 for the second. Which attributions do the pixels get for class A?
+
+# %% tags=["exercise"]
+attributions = ...  # two numbers in a list: [pixel 1, pixel 2]
+exercises.check("07.1", attributions)
+
+# %% tags=["solution"]
+attributions = [1 * (4 - 1), 3 * (0.5 - 1)]
+exercises.check("07.1", attributions)
+
+# %% tags=["check"]
+pixels, center, weight = np.array([4, 0.5]), toy_background.mean(axis=0).ravel(), np.array([1, 3])
+rule = exercises.Rule(
+    "07.1",
+    expected=weight * (pixels - center),
+    tolerance=0.01,
+    wants="two numbers in a list, one for each pixel",
+    because=(
+        "Weight × (pixel − mean of the background). The second pixel is darker than the background "
+        "expects, so it counts against a class that its brightness would favor."
+    ),
+    mistakes=[
+        exercises.Mistake(
+            "the background is missing",
+            example=weight * pixels,
+            hints=[
+                "An attribution says how the image *differs* from the background.",
+                "What would a pixel get that is as bright as the mean of the background?",
+            ],
+        ),
+        exercises.Mistake(
+            "the signs are turned around",
+            example=weight * (center - pixels),
+            hints=[
+                "A pixel that is brighter than the background and has a positive weight: does it "
+                "speak for or against the class?",
+                "Subtract the background from the pixel, not the pixel from the background.",
+            ],
+        ),
+        exercises.Mistake(
+            "this is the difference to the background, without the weights",
+            example=pixels - center,
+            hints=[
+                "How strongly does class A listen to each of the two pixels?",
+                "A difference moves the score by as much as its weight says.",
+            ],
+        ),
+        exercises.Mistake(
+            "the second pixel is taken for larger than the background",
+            example=weight * np.abs(pixels - center),
+            hints=[
+                "The sign of a difference matters: one of the pixels lies below its background.",
+                "Work out the second pixel again: 0.5 against a mean of 1.",
+            ],
+        ),
+    ],
+    hints=[
+        "For a linear model: weight × (pixel − mean of the background).",
+        "Check your rule with the toy above: the pixels 3 and 1.5 gave 2.0 and 1.5 for class A.",
+        "Only the pixels have changed: do the two subtractions first, then multiply.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 2.** *Why this digit and not the true one?* Take the first of the wrong digits, number
+# 0 in `deep_wrong`; the class that the network predicted is `y_pred[wrong[0]]`, the true one is
+# `y_true[wrong[0]]`. By how many logits did the *pixels* move the score of the predicted class
+# further than that of the true class? The shapes of `deep_wrong.values` and of `deep_wrong.logits`
+# are a good place to start.
+
+# %% tags=["exercise"]
+pushed_by_pixels = ...  # a number of logits
+exercises.check("07.2", pushed_by_pixels)
+
+# %% tags=["solution"]
+predicted_class, true_class = y_pred[wrong[0]], y_true[wrong[0]]
+totals = deep_wrong.values[0].sum(axis=(0, 1, 2))  # one sum for each class
+pushed_by_pixels = totals[predicted_class] - totals[true_class]
+exercises.check("07.2", pushed_by_pixels)
+
+# %% tags=["check"]
+by_class = deep_wrong.values[0].reshape(-1, 10)[:, [y_pred[wrong[0]], y_true[wrong[0]]]]
+for_predicted, for_true = by_class.sum(axis=0).tolist()
+gap = float(gaps[0])
+rule = exercises.Rule(
+    "07.2",
+    expected=for_predicted - for_true,
+    tolerance=0.001,
+    wants="one number, in logits",
+    because=(
+        f"The predicted class won by {gap:.2f} logits. The pixels moved it by {for_predicted:+.2f} "
+        f"and the true class by {for_true:+.2f}. What is left to explain was there before any "
+        "pixel spoke: the two classes start from different expected values."
+    ),
+    mistakes=[
+        exercises.Mistake(
+            "this is the whole gap between the two logits",
+            example=gap,
+            hints=[
+                "A logit is the expected value plus the attributions. Which part did pixels bring?",
+                "The two classes do not start from the same expected value: leave that part out.",
+            ],
+        ),
+        exercises.Mistake(
+            "the true class is missing from it",
+            example=for_predicted,
+            hints=[
+                "The same pixels moved the score of the true class, too.",
+                "The question is how much *further* one score was moved than the other.",
+            ],
+        ),
+        exercises.Mistake(
+            "the two classes are the wrong way round",
+            example=for_true - for_predicted,
+            hints=["The predicted class comes first: by how much more was it moved?"],
+        ),
+        exercises.Mistake(
+            "the sum runs over all classes",
+            example=float(deep_wrong.values[0].sum()),
+            hints=[
+                "The last axis of the attributions is the class that is explained. Sum over pixels "
+                "only.",
+                "Sum over the axes of height, width and channel: ten numbers must be left.",
+            ],
+        ),
+        exercises.Mistake(
+            "the signs were dropped before summing",
+            example=float(np.abs(by_class[:, 0] - by_class[:, 1]).sum()),
+            hints=["Pixels speak for and against. Attributions add up only with their signs."],
+        ),
+    ],
+    hints=[
+        "`deep_wrong.values[0]` has the axes height, width, channel and class. Choose two classes.",
+        "Sum the attributions of all pixels for one class, then for the other, and compare.",
+        "The axes 0, 1 and 2 of `deep_wrong.values[0]` are to be summed; what is left is a total "
+        "for each class.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 3.** Test a reading of your own: *the open left side of a 3 tells it from an 8*. Write
+# a function like `top_bar` that gets the ink of a 3, a Boolean array (28, 28), and marks where an 8
+# would close it: at least six empty pixels at the left of the digit, within its height, and nothing
+# right of its middle. The box around the digit is where `ink.any(axis=0)` and `ink.any(axis=1)`
+# are true.
+
+# %% tags=["exercise"]
+left_gap = ...  # a function: def left_gap(ink): return ...
+exercises.check("07.3", left_gap)
+
+
+# %% tags=["solution"]
+def left_gap(ink):
+    """Mark the left side that a 3 leaves open and an 8 closes, three pixels wide."""
+    mask = np.zeros_like(ink)
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    mask[rows.min() + 3 : rows.max() - 2, columns.min() : columns.min() + 3] = True
+    return mask & ~ink
+
+
+exercises.check("07.3", left_gap)
+
+# %% tags=["check"]
+threes = [image[..., 0] > 60 for image in digits[y_true == 3][:20]]
+
+
+def share_of_threes(place, condition):
+    """Share of the threes for which a condition on (mask, ink) is true."""
+    return np.mean([bool(condition(np.asarray(place(ink.copy())), ink)) for ink in threes])
+
+
+def is_mask(mask, ink):
+    """Tell whether it has the shape and the type of the ink."""
+    return mask.shape == ink.shape and mask.dtype == bool
+
+
+def left_of_the_middle(mask, ink):
+    """Tell whether the mask lies in the left half of the box around the digit."""
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    inside = np.zeros_like(ink)
+    middle = (columns.min() + columns.max()) // 2
+    inside[rows.min() : rows.max() + 1, columns.min() : middle + 1] = True
+    return not (mask & ~inside).any()
+
+
+def marks_the_gap(place):
+    """Tell whether nine of ten threes get a mask on empty pixels at the left."""
+    return share_of_threes(place, is_mask) == 1 and 0.9 <= share_of_threes(
+        place,
+        lambda mask, ink: (
+            not (mask & ink).any() and mask.sum() >= 6 and left_of_the_middle(mask, ink)
+        ),
+    )
+
+
+rule = exercises.Rule(
+    "07.3",
+    right=marks_the_gap,
+    wants="a function from the ink of one digit to a mask",
+    because=(
+        "The place is well defined. Whether the reading is true is for the network to say: run "
+        "`trials[3] = painted(3, left_gap)`, then `test_reading(3, 8)`. It holds if the margin "
+        "falls further than with the same blot elsewhere."
+    ),
+    mistakes=[
+        exercises.Mistake(
+            "what the function returns is no mask",
+            example=lambda ink: np.argwhere(ink),
+            when=lambda place: share_of_threes(place, is_mask) < 1,
+            hints=[
+                "A mask has the shape of the ink, (28, 28), and holds True and False.",
+                "Start with `np.zeros_like(ink)`, as `top_bar` does, and return it in the end.",
+            ],
+        ),
+        exercises.Mistake(
+            "the mask covers ink",
+            example=lambda ink: ink,
+            when=lambda place: share_of_threes(place, lambda mask, ink: (mask & ink).any()) > 0.1,
+            hints=[
+                "Painting ink over ink changes nothing: mark empty pixels only.",
+                "How does `top_bar` keep the ink out of its mask, in its last line?",
+            ],
+        ),
+        exercises.Mistake(
+            "too few pixels are marked",
+            example=lambda ink: np.zeros_like(ink),
+            when=lambda place: share_of_threes(place, lambda mask, ink: mask.sum() < 6) > 0.1,
+            hints=[
+                "Many threes get fewer than six pixels. Look at one: where does your mask lie?",
+                "A strip two or three pixels wide along the left edge of the digit is enough.",
+            ],
+        ),
+        exercises.Mistake(
+            "it marks pixels above, below or right of the place",
+            example=lambda ink: ~ink,
+            when=lambda place: share_of_threes(place, left_of_the_middle) < 0.9,
+            hints=[
+                "An 8 has ink there only within the height of the digit, left of its middle.",
+                "Columns count from the left: the digit begins at "
+                "`np.flatnonzero(ink.any(axis=0)).min()`.",
+            ],
+        ),
+    ],
+    hints=[
+        "Find the box around the digit, mark a strip at its left, and take the ink out again.",
+        "`upper_right`, above, does the same for another side: which lines would you change?",
+        "Rows from a little below the top to a little above the bottom; columns from the left edge "
+        "to two or three pixels further.",
+    ],
+)
+
+# %% [markdown]
+# **Exercise 4.** Beat the map. In *Do the marked pixels matter?* removing a tenth of the pixels in
+# the order of Deep SHAP left the logit printed below. Find an order that brings it lower. Hand in
+# an array like `images`, (digits, 28, 28, 1), in which a larger value means "remove earlier". You
+# may ask the network and `explanations.explain` as often as you like. A removed pixel becomes that
+# of `background.mean(axis=0)`, and your order is measured by
+# `score_after_removal(net, images, y_pred[checked], your_order, background.mean(axis=0))[3]`.
+
+# %%
+print(f"To beat: a mean logit of {removal['Deep SHAP'][3]:.2f} for the {len(checked)} digits")
+print(f"with {fractions[3]:.0%} of their pixels removed.")
+
+# %% tags=["exercise"]
+removal_order = ...  # an array of the shape of images
+exercises.check("07.4", removal_order)
+
+# %% tags=["solution"]
+thinned, removal_order = images.copy(), np.zeros_like(images)
+filler = background.mean(axis=0)
+for turn in (4, 3, 2, 1):  # explain again after each fortieth of the pixels
+    explanation = explanations.explain(model, thinned, small_background)
+    maps = explanation.values[np.arange(len(checked)), :, :, :, y_pred[checked]]
+    maps[removal_order > 0] = -np.inf  # these are gone
+    for digit in range(len(checked)):
+        gone = np.argsort(-maps[digit].ravel())[:20]
+        removal_order[digit].reshape(-1)[gone] = turn
+        thinned[digit].reshape(-1)[gone] = filler.reshape(-1)[gone]
+exercises.check("07.4", removal_order)
+
+# %% tags=["check"]
+mean_image, to_beat = background.mean(axis=0), removal["Deep SHAP"][3]
+by_chance = removal["random order"][3]
+
+
+def logit_left(maps):
+    """Mean logit after removing a tenth of the pixels in this order."""
+    return score_after_removal(net, images, y_pred[checked], maps, mean_image)[3]
+
+
+rule = exercises.Rule(
+    "07.4",
+    right=lambda maps: maps.shape == images.shape and logit_left(maps) < to_beat - 1e-3,
+    like=images,
+    wants="an array (digits, height, width, channels), like `images`",
+    because=(
+        "A map describes the network at the image as it is. Once pixels are gone, others take over "
+        "their part, so an order that looks again on the way can do better. And still: an order "
+        "that is good at removal is not a better explanation of the *whole* digit."
+    ),
+    mistakes=[
+        exercises.Mistake(
+            "the array does not have one map for each digit in `checked`",
+            example=np.zeros_like(images[:1, :14]),
+            when=lambda maps: maps.shape != images.shape,
+            hints=["Print `images.shape`: your array needs the same shape."],
+        ),
+        exercises.Mistake(
+            "this is the order that you are to beat",
+            example=orders["Deep SHAP"],
+            hints=[
+                "The ranks of its pixels are fixed before the first one is gone. Must they be?",
+                "Explain the digits again once some of the pixels have been replaced.",
+            ],
+        ),
+        exercises.Mistake(
+            "the score rises: what speaks against the class is removed first",
+            example=-orders["Deep SHAP"],
+            when=lambda maps: logit_left(maps) > max(by_chance + 1e-3, removal["Deep SHAP"][0]),
+            hints=["Larger values are removed earlier. Is the sign of your map the right one?"],
+        ),
+        exercises.Mistake(
+            "it removes no better than a random order",
+            example=orders["random order"],
+            when=lambda maps: logit_left(maps) >= by_chance - 1e-3,
+            hints=[
+                "Start from a map of the trained network, such as `orders['Deep SHAP']`.",
+                "Is there one map for each digit, in the order of `checked`, for its own class?",
+            ],
+        ),
+    ],
+    hints=[
+        "Not low enough yet. What does the network look at once the first pixels are gone?",
+        "Remove a few pixels, explain what is left, remove again: a few rounds are enough.",
+        "Give the pixels of the first round the largest value, those of the next round a smaller "
+        "one. Removed pixels must not be chosen again.",
+    ],
+)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Quiz
+
+# %% [markdown] tags=["quiz"]
+# The additivity error of an explanation is close to zero. What does that tell you?
+#
+# - [ ] The map shows what the network has learned.
+#   > Maps of a network with random weights add up just as well.
+# - [ ] The prediction is right.
+#   > The attributions of a wrong prediction add up, too: to a wrong logit.
+# - [x] The attributions add up to the logit, and no more than that.
+#   > Right: it is needed, and it is not enough. Whether the places are the right ones takes other
+#   > tests: fresh weights, removal, painting.
+# - [ ] A second method would draw the same map.
+#   > Many different maps have the same sum.
+
+# %% [markdown] tags=["quiz"]
+# Against a black background, the empty pixels of a digit get an attribution of exactly zero. Why?
+#
+# - [ ] The network has not learned anything from empty places.
+#   > It may have: against a background of digits the same places do get attributions.
+# - [x] They equal the background, and an attribution has the factor (pixel − background).
+#   > Right: against black, nothing that is *missing* can be seen. Choose a background that holds
+#   > what could have been there.
+# - [ ] Black images are rare among the training images.
+#   > The background is no training data. It is what the image is compared with.
+# - [ ] The logits of a black image are zero.
+#   > They are whatever the network makes of it: print them.
+
+# %% [markdown] tags=["quiz"]
+# You give all layers fresh random weights, and a map, in size, still looks much the same. What
+# follows?
+#
+# - [ ] The network had learned nothing.
+#   > Its accuracy says whether it has learned. This is a test of the map.
+# - [ ] The explanation is stable, so you can trust it.
+#   > Stable against losing everything that was learned: that is the opposite of a reason to trust.
+# - [ ] The random weights resemble the trained ones.
+#   > They were drawn afresh, and several draws give the same picture.
+# - [x] Much of the map comes from the image, so its look is no evidence of what was learned.
+#   > Right: compare with the level of two random networks, and look at the signs as well.
+
+# %% [markdown] tags=["quiz"]
+# You paint an empty place that a map marks in red, and the margin falls. Is the reading shown to be
+# true?
+#
+# - [ ] Yes: the margin fell, as predicted.
+#   > It might fall wherever you paint: any blot can harm any digit.
+# - [x] Not yet: the same blot elsewhere must cost less.
+#   > Right: only the difference to a control says that it is the place that matters.
+# - [ ] No: SHAP values must not be tested on changed images.
+#   > Changing the image is the test. What is unusual in it, the control shares.
+# - [ ] Yes, if the prediction changes as well.
+#   > A blot that is large enough changes the prediction anywhere.
+
+# %%
+exercises.quiz("07")
+
+# %% [markdown]
 # ## Further reading
 #
 # - Lundberg and Lee (2017), *A unified approach to interpreting model predictions*: where the sum

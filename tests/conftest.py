@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -27,6 +28,47 @@ def real_data(monkeypatch):
     if not (REAL_DATA / "cifar10.npz").is_file():
         pytest.skip("the complete data is not here: set COURSE_DATA_DIR to run this test")
     monkeypatch.setenv("COURSE_DATA_DIR", str(REAL_DATA))
+
+
+class Notebook:
+    """Stands for the shell of a notebook with a reader, and keeps what is displayed."""
+
+    def __init__(self):
+        self.kernel = SimpleNamespace(_allow_stdin=True)
+        self.formatters = {}
+        formatter = SimpleNamespace(for_type=self.formatters.__setitem__)
+        self.display_formatter = SimpleNamespace(mimebundle_formatter=formatter)
+        self.shown, self.metadata, self.handles = [], [], 0
+
+    def display(self, data, raw=False, metadata=None, display_id=None):
+        self.handles += bool(display_id)
+        self.update(data, raw=raw, metadata=metadata)
+        return self
+
+    def update(self, data, raw=False, metadata=None):
+        assert raw
+        self.shown.append(data)
+        self.metadata.append(metadata)
+
+    @property
+    def live(self):
+        """What was shown before the last update."""
+        return self.shown[:-1]
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """Pretend that the test is a cell of a notebook, after `extension()`."""
+    from course_utils import display
+
+    fake = Notebook()
+    monkeypatch.setattr(display, "shell", lambda: fake)
+    monkeypatch.setattr("IPython.display.display", fake.display)
+    monkeypatch.setattr(display, "_options", display._options)
+    display.extension()
+    fake.shown.clear()
+    fake.metadata.clear()
+    return fake
 
 
 def pytest_report_header():

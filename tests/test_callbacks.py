@@ -1,14 +1,18 @@
+import base64
 import io
 import math
 import sys
+from itertools import pairwise
 
 import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jupyter_client.manager import start_new_kernel
 from keras import ops
 
+from course_utils import callbacks, display
 from course_utils.callbacks import (
     BatchHistory,
     CyclicLR,
@@ -474,12 +478,36 @@ def test_stop_at_target_ends_a_fit():
     assert len(history.epoch) == target.reached_epoch == 1
 
 
+# --- Live view ----------------------------------------------------------------------------------
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True
 
 
-def test_live_progress_is_one_line_in_a_log(capsys):
+class Clock:
+    """Time that passes only when told to."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(callbacks, "_clock", clock)
+    return clock
+
+
+def text_of(data):
+    return data["text/plain"].splitlines()[0]
+
+
+def test_a_log_gets_one_line(capsys):
     model, batches = small_model("sgd"), Points()
     model.fit(batches, epochs=3, verbose=0, validation_data=batches, callbacks=[LiveProgress(0)])
     lines = capsys.readouterr().out.splitlines()
@@ -488,33 +516,237 @@ def test_live_progress_is_one_line_in_a_log(capsys):
     assert "validation accuracy" in lines[0]
 
 
-def test_live_progress_rewrites_one_line_in_a_terminal(monkeypatch):
+def test_a_notebook_that_a_program_executes_gets_one_line(notebook, capsys):
+    notebook.kernel._allow_stdin = False
+    small_model("sgd").fit(Points(), epochs=2, verbose=0, callbacks=[LiveProgress(0)])
+    assert not notebook.shown
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_terminal_gets_one_line_that_is_rewritten(monkeypatch, clock):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
-    small_model("sgd").fit(Points(), epochs=3, verbose=0, callbacks=[LiveProgress(0)])
+
+    class Passing(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            clock.now += 1
+
+    small_model("sgd").fit(Points(), epochs=3, verbose=0, callbacks=[Passing(), LiveProgress(6)])
     shown = terminal.getvalue()
     assert shown.count("\n") == 1 and shown.endswith("\n")
-    assert shown.count("\r") == 4
-    assert "left" in shown
+    assert shown.count("\r") >= 4
+    assert "s left" in shown and shown.split("\r")[-1].startswith("\x1b[Kepoch 3/3")
 
 
-def test_live_progress_updates_one_picture_in_a_notebook(monkeypatch):
-    from course_utils import callbacks
+def train_by_hand(live, clock, *, epochs, steps, seconds_per_batch, validation=True):
+    """Call the hooks as Keras does."""
+    live.set_params({"epochs": epochs, "steps": steps})
+    live.on_train_begin()
+    for epoch in range(epochs):
+        live.on_epoch_begin(epoch)
+        for batch in range(steps):
+            live.on_train_batch_begin(batch)
+            clock.now += seconds_per_batch
+            live.on_train_batch_end(batch, {"loss": 2 / (epoch + 1), "accuracy": 0.5})
+        logs = {"loss": 2 / (epoch + 1), "accuracy": 0.5}
+        if validation:
+            logs |= {"val_loss": 2.5 / (epoch + 1), "val_accuracy": 0.4}
+        live.on_epoch_end(epoch, logs)
+    live.on_train_end()
 
-    shown = []
 
-    class Handle:
-        def update(self, data, raw):
-            shown.append(data)
+def test_the_line_says_where_the_training_is_and_how_long_it_takes(notebook, clock):
+    train_by_hand(LiveProgress(1, title="net"), clock, epochs=4, steps=10, seconds_per_batch=0.5)
+    lines = [text_of(data) for data in notebook.shown]
+    assert lines[0] == "net: epoch 1/4"
+    # 12 batches of half a second are done, 28 are left.
+    assert "net: epoch 2/4 · batch 2/10 · loss 1 · accuracy 0.5 · about 14 s left" in lines
+    assert lines[-1].startswith("net: epoch 4/4 · loss 0.5 · accuracy 0.5 · validation loss 0.625")
+    assert lines[-1].endswith("20 s")
 
-    def display(data, raw, display_id):
-        shown.append(data)
-        return Handle()
 
-    monkeypatch.setattr(callbacks, "_in_notebook", lambda: True)
-    monkeypatch.setattr("IPython.display.display", display)
-    small_model("sgd").fit(Points(), epochs=2, verbose=0, callbacks=[LiveProgress(0)])
-    assert len(shown) >= 2
-    assert all(data["image/png"].startswith(b"\x89PNG") for data in shown[:-1])
-    assert "image/png" not in shown[-1]  # the interactive plot of the next cell takes over
-    assert shown[-1]["text/plain"].startswith("epoch 2/2")
+@pytest.fixture
+def drawn(monkeypatch, clock):
+    """What each picture was drawn from; drawing takes `drawn.seconds`."""
+
+    class Drawn(list):
+        seconds = 0.001
+
+    drawn = Drawn()
+    draw = display.growing_curves
+
+    def spy(curves, **options):
+        clock.now += drawn.seconds
+        drawn.append({name: list(points) for name, points in curves.items()})
+        return draw(curves, **options)
+
+    monkeypatch.setattr(display, "growing_curves", spy)
+    return drawn
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.03, 0.3])
+def test_the_display_takes_less_than_a_fiftieth_of_the_time(notebook, clock, drawn, seconds):
+    drawn.seconds = seconds
+    began = clock.now
+    train_by_hand(LiveProgress(final="line"), clock, epochs=40, steps=10, seconds_per_batch=0.1)
+    assert drawn
+    assert len(drawn) * seconds < 0.02 * (clock.now - began)
+
+
+def test_a_training_of_ten_seconds_shows_many_pictures(notebook, clock, drawn):
+    train_by_hand(LiveProgress(), clock, epochs=4, steps=10, seconds_per_batch=0.25)
+    pictures = {
+        data["text/html"].split("base64,")[1]
+        for data in notebook.live
+        if "<img" in data["text/html"]
+    }
+    assert len(pictures) >= 8
+
+
+def test_the_curves_grow_within_and_after_epochs(notebook, clock, drawn):
+    train_by_hand(LiveProgress(), clock, epochs=3, steps=10, seconds_per_batch=1)
+    assert drawn[-1]["loss"][:2] == [(1, 2), (2, 1)]
+    assert drawn[-1]["val_loss"][:2] == [(1, 2.5), (2, 1.25)]
+    first_epoch = [curves["running loss"] for curves in drawn if "loss" not in curves]
+    assert len(first_epoch) >= 5
+    assert all(len(later) > len(earlier) for earlier, later in pairwise(first_epoch))
+    second = next(c for c in drawn if len(c.get("loss", ())) == 1 and len(c["running loss"]) > 2)
+    assert second["running loss"][0] == (1, 2)  # it goes on where the first epoch ended
+    assert second["running loss"][-1][0] > 1
+
+
+def test_the_plot_stays_below_the_line(notebook, clock):
+    recorded = {"loss": [2.0, 1.0, 0.5, 0.2], "accuracy": [0.1, 0.2, 0.3, 0.4]}
+    train_by_hand(
+        LiveProgress(title="net", recorded=recorded), clock, epochs=2, steps=5, seconds_per_batch=1
+    )
+    data, metadata = notebook.shown[-1], notebook.metadata[-1]
+    assert data["text/html"].index("epoch 2/2") < data["text/html"].index('role="figure"')
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert "recorded train" in metadata["image/png"]["alt"]
+    assert "Learning curves of net" in data["text/plain"]
+    assert text_of(data).startswith("net: epoch 2/2")
+
+
+def test_only_the_line_stays_if_asked(notebook, clock):
+    train_by_hand(LiveProgress(final="line"), clock, epochs=2, steps=5, seconds_per_batch=1)
+    assert any("<img" in data["text/html"] for data in notebook.live)
+    assert list(notebook.shown[-1]) == ["text/plain"]
+    with pytest.raises(ValueError, match="There is no final 'picture'"):
+        LiveProgress(final="picture")
+
+
+@pytest.mark.parametrize("metrics", [(), ("sparse_categorical_crossentropy",), ("accuracy",)])
+@pytest.mark.parametrize("validated", [False, True])
+def test_live_progress_takes_any_metrics(notebook, metrics, validated):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=list(metrics))
+    live = LiveProgress(0)
+    model.fit(
+        Points(),
+        epochs=2,
+        verbose=0,
+        validation_data=Points() if validated else None,
+        callbacks=[live],
+    )
+    assert live._progress._metrics() == ["loss", *metrics]
+    assert ("val_loss" in live._progress.history) is validated
+    words = notebook.shown[-1]["text/plain"]
+    assert all(
+        f"of {panel.replace('_', ' ')} against epoch" in words for panel in ("loss", *metrics)
+    )
+
+
+def test_gaps_and_values_that_are_no_numbers_leave_the_display_whole(notebook, clock):
+    live = LiveProgress()
+    live.set_params({"epochs": 6, "steps": None})
+    live.on_train_begin()
+    for epoch in range(2, 6):  # went on at the third epoch; validated at every second one
+        live.on_epoch_begin(epoch)
+        live.on_train_batch_begin(0)
+        clock.now += 3
+        live.on_train_batch_end(0, {"loss": math.nan if epoch == 5 else 1.0})
+        live.on_epoch_end(
+            epoch,
+            {"loss": math.nan if epoch == 5 else 1.0} | ({"val_loss": 1.5} if epoch % 2 else {}),
+        )
+    live.on_train_end()
+    np.testing.assert_equal(live._progress.history["loss"], [math.nan] * 2 + [1.0] * 3 + [math.nan])
+    np.testing.assert_equal(
+        live._progress.history["val_loss"], [math.nan] * 3 + [1.5, math.nan, 1.5]
+    )
+    assert "epoch 6/6 · loss nan · validation loss 1.5" in text_of(notebook.shown[-1])
+    assert "text/html" in notebook.shown[-1]
+
+
+def test_live_progress_can_be_used_twice(notebook, clock):
+    live = LiveProgress(final="line")
+    for _ in range(2):
+        train_by_hand(live, clock, epochs=1, steps=5, seconds_per_batch=1)
+    assert len(notebook.shown) > 2 and notebook.handles == 2
+    assert len(live._progress.history["loss"]) == 1
+
+
+# --- In a kernel --------------------------------------------------------------------------------
+
+FIT = """
+import time, keras, numpy as np
+from course_utils import callbacks, dashboards
+dashboards.extension()
+
+class Slow(keras.utils.PyDataset):
+    def __len__(self):
+        return 60
+    def __getitem__(self, index):
+        time.sleep(0.02)
+        return np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
+
+model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+"""
+RUN = "model.fit(Slow(), epochs=4, verbose=0, callbacks=[callbacks.LiveProgress(0.1)]);"
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        outputs_of(client, FIT, allow_stdin=True)
+        yield client
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def outputs_of(client, code, *, allow_stdin):
+    """Run code; return the (type, content) of all output messages."""
+    messages = []
+    reply = client.execute_interactive(
+        code, allow_stdin=allow_stdin, output_hook=messages.append, timeout=300
+    )
+    assert reply["content"]["status"] == "ok", reply["content"]
+    kinds = ("display_data", "update_display_data", "stream", "execute_result")
+    return [(m["msg_type"], m["content"]) for m in messages if m["msg_type"] in kinds]
+
+
+def test_a_kernel_with_a_reader_sends_growing_curves_and_then_the_plot(kernel):
+    outputs = outputs_of(kernel, RUN, allow_stdin=True)
+    assert [kind for kind, _ in outputs].count("display_data") == 1
+    updates = [content for kind, content in outputs if kind == "update_display_data"]
+    assert len(updates) >= 6
+    assert len({update["transient"]["display_id"] for update in updates}) == 1
+    pictures = {
+        update["data"]["text/html"] for update in updates if "<img" in update["data"]["text/html"]
+    }
+    assert len(pictures) >= 5
+    final = updates[-1]
+    assert {"text/html", "image/png", "text/plain"} == set(final["data"])
+    assert "embed_item" in final["data"]["text/html"]
+    assert final["metadata"]["image/png"]["alt"].startswith("Learning curves")
+
+
+def test_a_kernel_without_a_reader_sends_one_line(kernel):
+    outputs = outputs_of(kernel, RUN, allow_stdin=False)
+    assert [kind for kind, _ in outputs] == ["stream"]
+    assert outputs[0][1]["text"].startswith("epoch 4/4 · loss ")
+    assert outputs[0][1]["text"].count("\n") == 1

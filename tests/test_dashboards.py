@@ -1,19 +1,18 @@
 """What the plots hold and show: the right image, the right label, the right cell."""
 
 import base64
-import sys
+import html
 import warnings
-from types import SimpleNamespace
 
 import holoviews as hv
 import keras
 import numpy as np
 import pytest
-from bokeh.models import HoverTool, Plot
+from bokeh.models import HoverTool, LegendItem, Plot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_utils import dashboards
+from course_utils import dashboards, display
 
 NAMES = ("ant", "bee", "cow")
 # Truth 0 taken for 1 three times, 1 for 2 once; nothing the other way round.
@@ -104,53 +103,20 @@ def test_every_plot_draws_in_both_backends_with_hover_title_and_axis_labels(name
         assert all(axis.axis_label for axis in (*panel.below, *panel.above))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert dashboards._png(plot, "T").startswith(b"\x89PNG")
+        assert display.png(plot).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name", PLOTS)
-def test_the_bundle_holds_html_png_and_title_and_asks_no_server(name):
-    bundle = dashboards._mimebundle(PLOTS[name](), static=True, loader="")
-    assert bundle["text/plain"] == "T"
-    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
-    assert 'aria-label="T"' in bundle["text/html"]
+def test_every_plot_reaches_the_notebook_as_html_picture_and_sentence(name, notebook):
+    data, metadata = display.bundle(PLOTS[name]())
+    assert list(data) == ["text/plain", "text/html", "image/png"]
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    words = data["text/plain"]
+    assert words.startswith("T: ") and words.endswith(".") and "\n" not in words
+    assert metadata == {"image/png": {"alt": words}}
+    assert f'role="figure" aria-label="{html.escape(words)}"' in data["text/html"]
     for address in ("cdn.", "http://", "https://"):
-        assert address not in bundle["text/html"]
-
-
-def test_a_failing_picture_is_reported_and_leaves_the_plot(monkeypatch):
-    def broken(*args, **kwargs):
-        raise RuntimeError("no ink")
-
-    monkeypatch.setattr(hv, "renderer", broken)
-    with pytest.warns(UserWarning, match="no ink"):
-        bundle = dashboards._mimebundle(hv.Curve([1, 2]), static=True, loader="")
-    assert "image/png" not in bundle
-    assert "text/html" in bundle
-
-
-def test_no_matplotlib_figure_stays_open():
-    from matplotlib import pyplot
-
-    before = pyplot.get_fignums()
-    dashboards._png(PLOTS["counts"](), "T")
-    assert pyplot.get_fignums() == before
-
-
-@pytest.mark.parametrize("colab", [False, True])
-def test_extension_registers_one_formatter_and_loads_bokeh(monkeypatch, colab):
-    registered, shown = {}, []
-    formatter = SimpleNamespace(for_type=lambda kind, function: registered.update({kind: function}))
-    shell = SimpleNamespace(display_formatter=SimpleNamespace(mimebundle_formatter=formatter))
-    monkeypatch.setattr(dashboards, "_shell", lambda: shell)
-    monkeypatch.setattr("IPython.display.display", lambda *data, **_: shown.extend(data))
-    if colab:
-        monkeypatch.setitem(sys.modules, "google.colab", SimpleNamespace())
-    monkeypatch.setenv("COURSE_PROFILE", "smoke")
-    dashboards.extension()
-    bundle = registered[hv.core.Dimensioned](hv.Curve([1, 2]))
-    assert "image/png" not in bundle  # no static picture in the smoke profile
-    assert ('data-loads="bokeh"' in bundle["text/html"]) is colab
-    assert bool(shown) is not colab
+        assert address not in data["text/html"]
 
 
 def test_confusion_cell_lies_at_x_predicted_and_y_true():
@@ -269,7 +235,7 @@ def test_a_perfect_classifier_has_empty_mistake_grids():
         plot = draw(IMAGES, Y_TRUE, Y_TRUE, NAMES, title="T")
         assert len(hover_rows(plot)) == 0
         assert hv.render(plot, backend="bokeh")
-        assert dashboards._png(plot, "T")
+        assert display.png(plot)
     plot = dashboards.training_dashboard(HISTORY, Y_TRUE, Y_TRUE, IMAGES, NAMES, title="T")
     assert hv.render(plot, backend="bokeh")
 
@@ -295,6 +261,56 @@ def test_learning_curves_start_at_epoch_1_and_hide_no_point():
     low, high = hv.Store.lookup_options("bokeh", overlay, "plot").kwargs["ylim"]
     assert 0 <= low <= 0.3
     assert 0.7 <= high <= 1
+
+
+RECORDED = {
+    "loss": [1.9, 1.2, 0.9, 0.5, 0.4],
+    "val_loss": [2.0, 1.6, 1.5, 1.4, 1.4],
+    "accuracy": [0.35, 0.55, 0.75, 0.9, 0.95],
+}
+
+
+def test_a_recorded_run_lies_beside_the_own_one_in_lighter_lines():
+    plot = dashboards.learning_curves(HISTORY, title="T", recorded=RECORDED)
+    loss, accuracy = ({curve.label: curve for curve in panel} for panel in plot)
+    assert list(loss) == ["recorded train", "recorded validation", "train", "validation"]
+    assert list(accuracy) == ["recorded train", "train", "validation"]  # what is not there is not
+    np.testing.assert_allclose(loss["recorded train"]["loss"], RECORDED["loss"])
+    for label in ("train", "validation"):
+        for backend, width in (("bokeh", "line_width"), ("matplotlib", "linewidth")):
+            own, other = (
+                hv.Store.lookup_options(backend, loss[name], "style").kwargs
+                for name in (label, f"recorded {label}")
+            )
+            assert own["color"] == other["color"]
+            assert other["alpha"] < own["alpha"] and other[width] < own[width]
+    legend = {
+        item.label["value"]
+        for item in hv.render(plot, backend="bokeh").select({"type": LegendItem})
+    }
+    assert legend == set(loss)
+    low, high = hv.Store.lookup_options("bokeh", list(plot)[1], "plot").kwargs["ylim"]
+    assert high >= 0.95
+    assert [
+        label
+        for _, label in hv.Store.lookup_options("bokeh", list(plot)[0], "plot").kwargs["xticks"]
+    ] == list("12345")
+
+
+def test_epochs_without_a_value_are_left_out():
+    history = {"loss": [np.nan, 2.0, np.inf], "val_loss": [np.nan] * 3}
+    (panel,) = dashboards.learning_curves(history, title="T", metrics=["loss"])
+    assert [curve.array().tolist() for curve in panel] == [[[2.0, 2.0]], []]
+    assert display.png(panel)
+
+
+@pytest.mark.parametrize("metrics", [["loss"], ["loss", "accuracy"]])
+def test_the_static_picture_has_the_title(metrics):
+    plot = dashboards.learning_curves(HISTORY, title="Common title", metrics=metrics)
+    figure = hv.render(plot, backend="matplotlib")
+    titles = [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)]
+    assert sum("Common title" in title for title in titles) == 1
+    assert sum("Loss per epoch" in title for title in titles) == 1
 
 
 def test_several_seeds_become_a_mean_with_a_band():
@@ -347,11 +363,20 @@ def test_layer_table_counts_parameters_and_multiply_adds():
 
 def test_layer_diagram_names_each_layer_and_draws_each_connection():
     diagram = dashboards.layer_diagram(small_model())
-    svg = diagram._repr_svg_()
+    svg = diagram.svg
     for name in ("first", "grouped", "added", "strided", "separable", "flat", "head", "<title>"):
         assert name in svg
     assert svg.count("marker-end") == 8  # seven in the chain and one around "grouped"
-    assert diagram._repr_html_() == svg
+
+
+def test_layer_diagram_is_an_image_with_words():
+    data, metadata = dashboards.layer_diagram(small_model())._repr_mimebundle_()
+    words = data["text/plain"]
+    assert words.startswith("Graph of the model small: 7 layers, ")
+    assert words.endswith("input → first → grouped → added → strided → separable → flat → head.")
+    assert metadata == {"image/svg+xml": {"alt": words}}
+    assert f'role="img" aria-label="{words}"' in data["image/svg+xml"]
+    assert data["text/html"] == data["image/svg+xml"]
 
 
 def test_gray_unit_and_color_images_give_the_same_picture():

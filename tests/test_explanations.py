@@ -1,5 +1,6 @@
 """Explanations add up, leave nothing patched, and say in one sentence what they can't do."""
 
+import holoviews as hv
 import keras
 import numpy as np
 import pytest
@@ -246,6 +247,20 @@ def test_attribution_plot_has_a_row_per_image_and_a_column_per_class(deep, image
     np.testing.assert_allclose(hover["logit"] - hover["expected"], hover["sum"], atol=1e-3)
     assert np.floor(true_frames["x0"]).astype(int).tolist() == [1, 2, 3]
     assert np.floor(predicted_frames["x0"]).astype(int).tolist() == (predicted + 1).tolist()
+
+
+@pytest.mark.parametrize(("rows", "tallest"), [(2, 250), (10, 700)])
+def test_attribution_plot_fits_a_laptop(rows, tallest):
+    values = np.zeros((rows, 28, 28, 1, 10), dtype=np.float32)
+    logits = np.eye(10, dtype=np.float32)[:rows]
+    found = explanations.Explanation(values, np.zeros(10), logits, 0.0, "deep", 0.0)
+    shown = np.zeros((rows, 28, 28, 1), np.uint8)
+    labels = np.arange(rows)
+    plot = explanations.attribution_plot(found, shown, labels, labels, [str(i) for i in range(10)])
+    figure = hv.render(plot, backend="bokeh")
+    assert figure.height <= tallest
+    assert figure.width <= 900
+    assert figure.frame_width / 11 == figure.frame_height / rows >= 56  # square, twice the digit
 
 
 def test_attribution_plot_is_red_where_a_pixel_favors_the_class():

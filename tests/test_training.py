@@ -73,7 +73,7 @@ def plateau():
     return keras.callbacks.ReduceLROnPlateau(monitor="val_loss", patience=0, factor=0.5)
 
 
-def fit(model, *, epochs=4, callbacks=(), batches=None, name="run", **options):
+def fit(model, *, epochs=4, callbacks=(), batches=None, name="run", progress=None, **options):
     return training.fit(
         model,
         batches or train_batches(),
@@ -81,7 +81,7 @@ def fit(model, *, epochs=4, callbacks=(), batches=None, name="run", **options):
         epochs=epochs,
         validation=validation_batches(),
         callbacks=callbacks,
-        progress=False,
+        progress=progress,
         **options,
     )
 
@@ -174,6 +174,50 @@ def fit_interrupted(model, stopper, folder):
     return fit(model, callbacks=[reducer], folder=folder)
 
 
+def kept(capsys):
+    """What the last interruption said."""
+    return capsys.readouterr().out.splitlines()[-1]
+
+
+def test_an_interruption_says_what_is_kept_and_the_same_call_goes_on(tmp_path, capsys, monkeypatch):
+    """The cell that builds the model is not run again: only the call of fit is."""
+    whole_model = build()
+    whole = fit(whole_model, callbacks=[BatchHistory(), plateau()], folder=tmp_path / "whole")
+    model, record, reducer = build(), BatchHistory(), plateau()
+
+    def go_on(**options):
+        return fit(model, callbacks=[record, reducer], folder=tmp_path, progress="line", **options)
+
+    def interrupt(batches):
+        """Interrupt after so many batches of this call."""
+        left = iter(range(batches - 1))
+
+        def stop(memory, batch, logs=None):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training._Memory, "on_train_batch_end", stop)
+            with pytest.raises(KeyboardInterrupt):
+                go_on()
+
+    interrupt(2)
+    assert kept(capsys) == (
+        "Interrupted in epoch 1 of 4: no epoch is finished, so nothing is kept yet; "
+        "run this cell again to start anew."
+    )
+    assert same_weights(model, build())
+    interrupt(4 * 2 + 1)
+    assert kept(capsys).startswith("Interrupted in epoch 3 of 4: 2 epochs are kept; run this cell")
+    interrupt(4 + 1)
+    assert kept(capsys).startswith("Interrupted in epoch 4 of 4: 3 epochs are kept; run this cell")
+    resumed = go_on()
+    assert kept(capsys).startswith("run: epoch 4/4 · ")
+    assert resumed.history == whole.history
+    assert resumed.path.parent == tmp_path and len(list(tmp_path.glob("run-*"))) == 1
+    assert same_weights(model, whole_model)
+
+
 def test_a_killed_process_goes_on_with_the_same_result(tmp_path):
     """The whole story in processes of their own: kill -9 in an epoch, start again, compare."""
     script = tmp_path / "train.py"
@@ -241,6 +285,115 @@ def test_data_order_does_not_depend_on_pythons_global_generator():
     random.seed(2)
     second = fit(second_model, name="two")
     assert first.history == second.history
+
+
+def test_the_folder_of_a_run_depends_on_what_it_did_before():
+    """Trained runs on disk stay readable: the key of this run was made by an earlier version."""
+    settings = training._settings(build(), train_batches(), None, [plateau()], 4, 0)
+    assert list(settings) == [
+        "model",
+        "state",
+        "train",
+        "validation",
+        "callbacks",
+        "epochs",
+        "seed",
+        "keras",
+        "backend",
+    ]
+
+
+def test_progress_leaves_curves_or_a_line_or_nothing(notebook):
+    fit(build(), name="nothing", progress=None)
+    assert not notebook.shown
+    fit(build(), name="a_line", progress="line")
+    assert list(notebook.shown[-1]) == ["text/plain"]
+    fit(build(), name="a_plot", progress="plot")
+    final = notebook.shown[-1]
+    assert set(final) == {"text/html", "image/png", "text/plain"}
+    assert final["text/plain"].startswith("a_plot: epoch 4/4 · ")
+    assert "Learning curves of a_plot" in final["text/plain"]
+
+
+@pytest.mark.parametrize("progress", ["plot", "line"])
+def test_a_run_that_is_read_back_shows_its_final_state(notebook, progress):
+    fit(build())
+    assert fit(build(), progress=progress).reused
+    (shown,) = notebook.shown
+    line = shown["text/plain"].splitlines()[0]
+    assert line.startswith("run: epoch 4/4 · ") and line.endswith(" · read back")
+    assert ("image/png" in shown) is (progress == "plot")
+
+
+def test_a_run_that_goes_on_shows_all_its_epochs(notebook, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit_interrupted(build(), StopAfter(2, 0), tmp_path)
+    fit(build(), callbacks=[plateau()], folder=tmp_path, progress="plot")
+    assert "epoch 4/4" in notebook.shown[-1]["text/plain"]
+    assert notebook.shown[0]["text/plain"].startswith("run: epoch 3/4")
+
+
+def test_the_recorded_full_run_lies_beside_the_own_one(notebook, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_RESULTS_DIR", str(tmp_path))
+    runs = [{"name": "run", "history": {"loss": [2.0, 1.0], "val_loss": [2.0, 1.5]}}]
+    (tmp_path / "01_test.json").write_text(json.dumps({"runs": runs}))
+    fit(build(), name="other", progress="plot")
+    assert "recorded" not in notebook.shown[-1]["text/plain"]
+    fit(build(), progress="plot")
+    assert "recorded train, recorded validation, train" in notebook.shown[-1]["text/plain"]
+
+
+@pytest.mark.parametrize("progress", [True, False, "bar"])
+def test_an_unknown_progress_is_told_in_one_sentence(progress):
+    with pytest.raises(
+        ValueError, match=rf"^progress is {progress!r}, .* 'plot', 'line' or None\.$"
+    ):
+        fit(build(), progress=progress)
+
+
+def test_finished_runs_are_recorded_line_by_line(tmp_path, monkeypatch):
+    lines = tmp_path / "runs.jsonl"
+    monkeypatch.setenv("COURSE_RECORD", str(lines))
+    model = build()
+    first = fit(model)
+    again = fit(build(), seed=0)
+    fit(build(seed=3), seed=3, name="other")
+    records = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [(r["name"], r["seed"]) for r in records] == [("run", 0), ("run", 0), ("other", 3)]
+    assert again.reused and records[0] == records[1]
+    assert records[0] == {
+        "name": "run",
+        "seed": 0,
+        "epochs": 4,
+        "history": first.history,
+        "seconds": first.seconds,
+        "train_images": 60,
+        "validation_images": 20,
+        "batch_size": 16,
+        "parameters": model.count_params(),
+        "settings": records[0]["settings"],
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+    }
+    assert len(records[0]["settings"]) == 64
+    assert first.path.name == f"run-{records[0]['settings'][:12]}"
+    assert records[2]["settings"] != records[0]["settings"]
+
+
+def test_a_crash_while_recording_leaves_whole_lines(tmp_path, monkeypatch):
+    lines = tmp_path / "runs.jsonl"
+    monkeypatch.setenv("COURSE_RECORD", str(lines))
+    fit(build())
+    before = lines.read_text()
+
+    def crash(source, target):
+        raise OSError("the power is gone")
+
+    with monkeypatch.context() as power:
+        power.setattr(os, "replace", crash)
+        with pytest.raises(OSError, match="power"):
+            training._add_line(lines, {"name": "second"})
+    assert lines.read_text() == before
 
 
 def test_an_uncompiled_model_is_refused():

@@ -2,7 +2,8 @@
 
 ``python -m tools.check_notebooks`` runs the series on real data where it is found
 (``COURSE_DATA_DIR``, else ``../shared/data``) and again on the stand-in data. nbval turns each cell
-into a test, so a failure names the notebook and the cell.
+into a test, so a failure names the notebook and the cell. The notebooks that run hold the solutions
+of their exercises, and test each rule with its solution and its typical wrong answers.
 
 Notebooks hold no outputs. What cells marked ``# NBVAL_CHECK_OUTPUT`` must print is kept in
 ``tests/expected_outputs/NN_topic.json`` and put into the copies that nbval runs;
@@ -40,9 +41,13 @@ def data_folders() -> dict[str, Path | None]:
     return real | {"stand-in": None}
 
 
-def environment(data: Path | None, runs: Path) -> dict[str, str]:
-    """Return the environment variables of a smoke run on this data, with empty run folders."""
-    changed = {"COURSE_PROFILE": "smoke", "COURSE_RUNS_DIR": str(runs)}
+def environment(data: Path | None, folder: Path) -> dict[str, str]:
+    """Return the environment variables of a smoke run on this data, with its own folders."""
+    changed = {
+        "COURSE_PROFILE": "smoke",
+        "COURSE_RUNS_DIR": str(folder / "runs"),
+        "COURSE_EXERCISES_DIR": str(folder / "exercise_data"),
+    }
     changed |= {"COURSE_DATA_DIR": str(data)} if data else {"COURSE_OFFLINE": "1"}
     kept = {key: value for key, value in os.environ.items() if key != "COURSE_DATA_DIR"}
     return kept | changed
@@ -72,13 +77,14 @@ def record(source: Path) -> None:
     """Run a notebook on stand-in data and keep what its marked cells print."""
     notebook = pairing.generate(source)
     with tempfile.TemporaryDirectory() as folder:
+        pairing.write_data(source, Path(folder) / "exercise_data")
         client = NotebookClient(
             notebook,
             timeout=CELL_SECONDS,
             extra_arguments=["--log-level=40"],
             resources={"metadata": {"path": folder}},
         )
-        client.execute(env=environment(None, Path(folder) / "runs"))
+        client.execute(env=environment(None, Path(folder)))
     # A kernel may send one text in several pieces; nbval joins them, and so does the record.
     outputs = {c.id: coalesce_streams(c.outputs) for c in notebook.cells if _is_marked(c)}
     for values in outputs.values():
@@ -99,7 +105,8 @@ def check(sources: list[Path], data: Path | None, workers: int) -> int:
         for source in sources:
             stored = EXPECTED / f"{source.stem}.json"
             expected = json.loads(stored.read_text(encoding="utf-8")) if stored.is_file() else {}
-            notebook = prepare(pairing.generate(source), expected)
+            notebook = prepare(pairing.generate(source, solutions=True), expected)
+            pairing.write_data(source, folder / "exercise_data")
             nbformat.write(notebook, folder / f"{source.stem}.ipynb")
         command = [
             sys.executable, "-m", "pytest", "--nbval-lax", "-n", str(workers),
@@ -108,7 +115,7 @@ def check(sources: list[Path], data: Path | None, workers: int) -> int:
             "-c", os.devnull, "-q", name,
         ]  # fmt: skip
         return subprocess.run(
-            command, cwd=ROOT, env=environment(data, folder / "runs"), check=False
+            command, cwd=ROOT, env=environment(data, folder), check=False
         ).returncode
 
 
