@@ -903,6 +903,7 @@ class _Progress:
     def __post_init__(self) -> None:
         self.started = self.next = _clock()
         self.pace: tuple[float, float] | None = None  # when the first batch was over, and where
+        self.spent = self.cost = 0.0  # seconds, of all updates and of the last one
         self.handle: Any = None
 
     @property
@@ -930,13 +931,17 @@ class _Progress:
         begin = _clock()
         if begin < self.next:
             return
+        whole = begin - self.started + (self._left() or 0.0)  # seconds of the training, about
+        if self.spent and self.spent + self.cost > SHARE * whole:
+            return
         if display.has_reader():
             self._note_trail()
             self._show(self._live())
         elif sys.stdout.isatty():
             print(f"\r\x1b[K{self.line()}", end="", flush=True)
-        now = _clock()
-        self.next = now + max(self.every, (now - begin) / SHARE)
+        self.cost = _clock() - begin
+        self.spent += self.cost
+        self.next = begin + self.cost + self.every
 
     def finish(self, final: Final, *, clock: str = "") -> None:
         """Show the final state, for good."""

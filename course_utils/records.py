@@ -33,10 +33,13 @@ def recorded_runs() -> Iterator[dict[str, Any]]:
     Yields
     ------
     dict
-        ``name``, ``seed``, ``history``, ``seconds`` and the rest that ``make record`` writes.
+        ``name``, ``seed``, ``history``, ``seconds`` and the rest that ``make record`` writes of a
+        run, with the ``hardware``, ``versions`` and date (``recorded``) of its notebook's record.
     """
     for path in sorted(results_folder().glob("[0-9][0-9]_*.json")):
-        yield from json.loads(path.read_text(encoding="utf-8"))["runs"]
+        record = json.loads(path.read_text(encoding="utf-8"))
+        stamps = {key: record[key] for key in ("hardware", "versions", "recorded")}
+        yield from (run | stamps for run in record["runs"])
 
 
 def recorded(name: str) -> History | None:

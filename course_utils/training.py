@@ -199,6 +199,7 @@ def fit(
                 "epochs": run.epochs,
                 "history": run.history,
                 "seconds": run.seconds,
+                "read_back": run.reused,
                 "train_images": batches.num_images,
                 "validation_images": validation.num_images if validation else 0,
                 "batch_size": batches.batch_size,

@@ -31,7 +31,8 @@
 # first comes up. The set-up line below prints how long the notebook takes in your profile.
 #
 # The experiments re-create an older write-up, called S1: a CIFAR-10 classifier of 2018 whose
-# validation accuracy was far above its test accuracy. You need not know it.
+# validation accuracy was far above its test accuracy. You need not know it. Numbers such as M1.3 in
+# this course count the mistakes of the write-ups: mistake 3 of S1.
 
 # %%
 from course_utils import profiles
@@ -197,7 +198,7 @@ for name, normalize in normalizers.items():
 pd.DataFrame(rows).set_index("normalization")
 
 # %% [markdown]
-# Dividing by 255 and per-channel standardization only change units: bright images stay brighter
+# Dividing by 255 and per-channel *standardization* only change units: bright images stay brighter
 # than dark ones. Per-image standardization makes brightness and contrast equal in all images. That
 # is a *choice*: good where lighting tells nothing about the class, bad where it does. S1 justified
 # it with the argument for per-channel scaling (comparable input features), which is another matter
@@ -295,7 +296,7 @@ print(f"  expected: exp(-1) = {np.exp(-1):.1%}")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Your first convolutional network
 #
-# You need a network to see what the leak does. A **convolution** slides small filters (here 3 by 3
+# You need a network to see what the *leak* does. A **convolution** slides small filters (here 3×3
 # pixels) over the picture; each filter answers strongly where its pattern occurs, and the network
 # learns the patterns. **ReLU** sets negative answers to 0. **Max pooling** keeps the strongest of
 # four neighboring answers, which halves height and width. A **dense** layer connects every input to
@@ -465,7 +466,7 @@ for seed in seeds:
     print(f" its 95 % interval {low:.3f} to {high:.3f}")
 
 # %% [markdown]
-# The formula has no adjustable number. Where the prediction falls inside the interval (or next to
+# The formula has no adjustable number. Where the prediction falls inside the *interval* (or next to
 # it: the two accuracies in the formula are uncertain as well), the leak alone explains the
 # flattering figure. Now turn it round and apply it to what S1 reported: which
 # training accuracy would explain its gap?

@@ -78,7 +78,7 @@ relay_epochs = profile.pick(smoke=1, quick=2, full=1)
 # *optimizer* turns it into a step, scaled by the learning rate $\eta$. All of those below keep some
 # memory of earlier gradients, in arrays as large as the weights (*slots*).
 #
-# - **SGD with momentum**: the step is a running sum of gradients, $v \leftarrow 0.9\,v - \eta g$,
+# - **SGD** with *momentum*: the step is a running sum of gradients, $v \leftarrow 0.9\,v - \eta g$,
 #   $w \leftarrow w + v$ (Robbins and Monro 1951; momentum: Polyak 1964).
 # - **RMSprop**: divide $g$ by the root of a running mean of $g^2$, so that steep and flat
 #   directions take equal steps (Hinton 2012, a lecture).

@@ -580,7 +580,7 @@ def load_best(name, run):
 
 
 # %% [markdown]
-# One more checkpoint writes the file that S5 wrote: `save_best_only` is off, so `monitor` decides
+# One more *checkpoint* writes the file that S5 wrote: `save_best_only` is off, so `monitor` decides
 # nothing and every epoch overwrites the one before (M5.16).
 
 # %%

@@ -584,7 +584,7 @@ def drawn(monkeypatch, clock):
     return drawn
 
 
-@pytest.mark.parametrize("seconds", [0.001, 0.03, 0.3])
+@pytest.mark.parametrize("seconds", [0.001, 0.03, 0.2])
 def test_the_display_takes_less_than_a_fiftieth_of_the_time(notebook, clock, drawn, seconds):
     drawn.seconds = seconds
     began = clock.now

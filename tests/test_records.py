@@ -13,6 +13,7 @@ RUN = {
     "epochs": 2,
     "history": {"loss": [1.5, 1.23456789], "accuracy": [0.4, 0.5], "val_accuracy": [0.4, 0.61]},
     "seconds": 3.14159,
+    "read_back": True,
     "train_images": 900,
     "validation_images": 100,
 }
@@ -26,7 +27,9 @@ def stored(folder, runs, **changed):
         "recorded": "2020-01-02",
         "hardware": {"processor": "A processor", "cores": 2, "memory_gib": 8.0},
         "versions": {"python": "3.11.0", "keras": "3.15.0"},
-        "notebook_seconds": 90.0,
+        "notebook_seconds": 60.0,
+        "read_back_seconds": 30.0,
+        "remark": "",
         "peak_memory_mib": 1234,
         "runs": runs,
     }
@@ -68,11 +71,12 @@ def test_a_record_holds_runs_and_stamps(monkeypatch, tmp_path):
 
     monkeypatch.setattr(run_notebooks, "execute", execute)
     monkeypatch.setattr(record, "RESULTS", tmp_path)
-    target = record.record(Path("02_baseline.py"), "full")
+    target = record.record(Path("02_baseline.py"), "full", "a remark")
     content = json.loads(target.read_text(encoding="utf-8"))
     assert target == tmp_path / "02_baseline.json"
     assert content["runs"][0]["history"]["loss"] == [1.5, 1.23457]
     assert content["notebook_seconds"] == 12.3 and content["peak_memory_mib"] == 1000
+    assert content["read_back_seconds"] == 3.1 and content["remark"] == "a remark"
     assert content["versions"]["keras"] and content["hardware"]["cores"] >= 1
     assert content["data"]["mnist"]["x_test"] and content["revision"]
     assert "COURSE_RECORD" not in os.environ

@@ -65,10 +65,17 @@ def write_run(folder, notebook, name="02_baseline"):
     (folder / f"{name}.json").write_text(json.dumps(record))
 
 
+STAMPS = {
+    "hardware": {"processor": "A processor", "cores": 2},
+    "versions": {"python": "3.11.0", "keras": "3.15.0"},
+    "recorded": "2020-01-02",
+}
+
+
 def run_of(name, accuracy, **changes):
     history = {"loss": [2.0, 1.0], "val_accuracy": [0.1, accuracy]}
     run = {"name": name, "seed": 0, "history": history, "seconds": 65.0, "train_images": 40_000}
-    return run | changes
+    return run | STAMPS | changes
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +85,7 @@ def folder(tmp_path_factory):
     results = base / "results"
     results.mkdir()
     runs = [run_of("02_small_0", 0.70), run_of("02_small_1", 0.74), run_of("02_other", 0.5)]
-    (results / "02_baseline.json").write_text(json.dumps({"runs": runs}))
+    (results / "02_baseline.json").write_text(json.dumps({"runs": runs} | STAMPS))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_RESULTS_DIR", str(results))
         write_run(base / "quick", small_notebook())
@@ -340,8 +347,11 @@ def test_without_recorded_runs_the_results_say_so():
 
 def test_a_run_without_validation_has_no_accuracy():
     run = run_of("07_digits", 0.5) | {"history": {"loss": [1.0]}}
-    last = site.results_table([run]).splitlines()[-1]
-    assert last == "| 07 | digits | 1 | 40,000 | not measured | 1 min 5 s |"
+    row, _, stamp = site.results_table([run]).splitlines()[-3:]
+    assert row == "| 07 | digits | 1 | 40,000 | not measured | 1 min 5 s |"
+    assert stamp == (
+        "Measured on 2 cores of A processor, Python 3.11.0, Keras 3.15.0, 2020-01-02."
+    )
 
 
 def test_without_a_picture_of_a_run_the_stand_in_picture_is_shown():

@@ -31,13 +31,11 @@ def times() -> str:
     ]
     for source in pairing.sources():
         name, budget = source.stem, profiles.BUDGETS[source.stem[:2]]
-        full_time = (
-            _minutes(full[name]["notebook_seconds"])
-            if name in full
-            else f"not recorded; at most {budget.full // 60} min"
-        )
+        full_time = _whole(full, name)
+        if name not in full:
+            full_time += f"; at most {budget.full // 60} min"
         rows.append(
-            f"| {name} | {budget.smoke} s | {_measured(quick, name, 'notebook_seconds')} | "
+            f"| {name} | {budget.smoke} s | {_whole(quick, name)} | "
             f"{_measured(small, name, 'seconds')} | {full_time} | "
             f"{_memory(quick, name)} |"
         )
@@ -103,6 +101,13 @@ def _small() -> dict[str, dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))["notebooks"] if path.is_file() else {}
 
 
+def _whole(found: dict[str, dict[str, Any]], name: str) -> str:
+    """Return the time of a notebook, with that of trainings which were only read back."""
+    if name not in found:
+        return "not recorded"
+    return _minutes(found[name]["notebook_seconds"] + found[name]["read_back_seconds"])
+
+
 def _measured(found: dict[str, dict[str, Any]], name: str, key: str) -> str:
     return _minutes(found[name][key]) if name in found else "not recorded"
 
@@ -127,6 +132,8 @@ def _stamps(*kinds: dict[str, dict[str, Any]]) -> list[str]:
         }
         if stamps:
             sentences.append(f"Measured, {title}: {'; '.join(sorted(stamps))}.")
+        remarks = {record["remark"] for record in found.values() if record.get("remark")}
+        sentences += [f"Remark, {title}: {remark}" for remark in sorted(remarks)]
     return sentences
 
 

@@ -83,7 +83,7 @@ def check_data() -> None:
             )
 
 
-def record(source: Path, profile: str) -> Path:
+def record(source: Path, profile: str, remark: str = "") -> Path:
     """Run one notebook and write its record.
 
     Parameters
@@ -92,6 +92,8 @@ def record(source: Path, profile: str) -> Path:
         The ``NN_topic.py``.
     profile : str
         ``full``, or ``quick`` for what learners see.
+    remark : str
+        What a reader of the seconds has to know, such as other work on the machine.
 
     Returns
     -------
@@ -122,7 +124,10 @@ def record(source: Path, profile: str) -> Path:
         "data": datasets.CHECKSUMS,
         "notebook_seconds": round(execution.seconds, 1),
         "training_seconds": round(sum(run["seconds"] for run in runs), 1),
+        # Trainings that were done before take no time in this run of the notebook.
+        "read_back_seconds": round(sum(run["seconds"] for run in runs if run["read_back"]), 1),
         "peak_memory_mib": execution.memory_mib,
+        "remark": remark,
         "runs": [_rounded(run) for run in runs],
     }
     from course_utils import training  # needs Keras, which `hardware` and `versions` do not
@@ -149,6 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="full", choices=[n for n in profiles.NAMES[1:]])
     parser.add_argument("numbers", nargs="*", help="two-digit numbers; default: all notebooks")
+    parser.add_argument("--remark", default="", help="what a reader of the seconds has to know")
     options = parser.parse_args(arguments)
     known = {source.stem[:2]: source for source in pairing.sources()}
     unknown = [number for number in options.numbers if number not in known]
@@ -158,7 +164,8 @@ def main(arguments: list[str] | None = None) -> int:
     failed = []
     for number in options.numbers or known:
         try:
-            print(f"Wrote {record(known[number], options.profile).relative_to(ROOT)}")
+            target = record(known[number], options.profile, options.remark)
+            print(f"Wrote {target.relative_to(ROOT)}")
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             print(f"\n{known[number].stem} stopped, what was trained is kept:\n{error}")
             failed.append(number)

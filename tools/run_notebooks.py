@@ -61,7 +61,7 @@ def peak_memory(process: int) -> int | None:
 
 
 def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
-    """Run a notebook in a fresh kernel, showing progress.
+    """Run a notebook in a fresh kernel, showing progress, and keep it in ``build/<profile>``.
 
     Raises
     ------
@@ -99,7 +99,11 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
     seconds = time.monotonic() - started
     start_of_line = f"\r\x1b[K{source.stem}:" if sys.stdout.isatty() else ""
     print(f"{start_of_line} {seconds:.0f} s" + (f", peak memory {memory:,} MiB" if memory else ""))
-    return notebook, Execution(identity, seconds, memory)
+    execution = Execution(identity, seconds, memory)
+    target = folder / f"{source.stem}.ipynb"
+    _write(target, nbformat.writes(notebook))
+    _write(target.with_suffix(".json"), json.dumps(asdict(execution)))
+    return notebook, execution
 
 
 def run(source: Path, profile: str) -> bool:
@@ -112,14 +116,12 @@ def run(source: Path, profile: str) -> bool:
             print(f"{source.stem}: unchanged since it ran ({done['seconds']:.0f} s)")
             return True
     try:
-        notebook, execution = execute(source, profile)
+        execute(source, profile)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         print(
             f"\n{source.stem} stopped:\n{error}\nOpen notebooks/{source.stem}.ipynb to look at it."
         )
         return False
-    _write(target, nbformat.writes(notebook))
-    _write(record, json.dumps(asdict(execution)))
     return True
 
 
