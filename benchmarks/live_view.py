@@ -101,8 +101,8 @@ def main() -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--images", type=int, default=3000, help="images in an epoch")
-    parser.add_argument("--epochs", type=int, default=6, help="epochs of a training")
-    parser.add_argument("--repetitions", type=int, default=5, help="trainings of each kind")
+    parser.add_argument("--epochs", type=int, default=10, help="epochs of a training")
+    parser.add_argument("--repetitions", type=int, default=9, help="trainings of each kind")
     options = parser.parse_args()
 
     times: dict[bool, list[float]] = {True: [], False: []}

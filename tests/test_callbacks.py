@@ -628,6 +628,14 @@ def test_the_plot_stays_below_the_line(notebook, clock):
     assert text_of(data).startswith("net: epoch 2/2")
 
 
+def test_matplotlib_throughout_leaves_its_picture_below_the_line(notebook, clock):
+    display.extension(backend="matplotlib")
+    train_by_hand(LiveProgress(), clock, epochs=2, steps=5, seconds_per_batch=1)
+    data = notebook.shown[-1]
+    assert "epoch 2/2" in data["text/html"] and "<script" not in data["text/html"]
+    assert f"data:image/png;base64,{data['image/png']}" in data["text/html"]
+
+
 def test_only_the_line_stays_if_asked(notebook, clock):
     train_by_hand(LiveProgress(final="line"), clock, epochs=2, steps=5, seconds_per_batch=1)
     assert any("<img" in data["text/html"] for data in notebook.live)

@@ -349,9 +349,7 @@ def test_a_run_without_validation_has_no_accuracy():
     run = run_of("07_digits", 0.5) | {"history": {"loss": [1.0]}}
     row, _, stamp = site.results_table([run]).splitlines()[-3:]
     assert row == "| 07 | digits | 1 | 40,000 | not measured | 1 min 5 s |"
-    assert stamp == (
-        "Measured on 2 cores of A processor, Python 3.11.0, Keras 3.15.0, 2020-01-02."
-    )
+    assert stamp == ("Measured on 2 cores of A processor, Python 3.11.0, Keras 3.15.0, 2020-01-02.")
 
 
 def test_without_a_picture_of_a_run_the_stand_in_picture_is_shown():

@@ -66,12 +66,15 @@ def course(tmp_path, monkeypatch):
 
 def test_what_held_is_kept_until_something_changes(course, capsys):
     folder, _, ran = course
-    assert small_machine.main(["02"]) == 0
+    assert small_machine.main(["02", "--remark", "beside other work"]) == 0
     assert small_machine.main([]) == 0
     assert ran == ["02_second", "01_first"]
     assert "02_second: unchanged since it held, 2 s, at most 700 of 2,048" in (
         capsys.readouterr().out
     )
+    notebooks = json.loads(small_machine.RESULT.read_text())["notebooks"]
+    remarks = {name: result["remark"] for name, result in notebooks.items()}
+    assert remarks == {"01_first": "", "02_second": "beside other work"}
     (folder / "02_second.py").write_text("# %%\n1 + 2\n")
     assert small_machine.main([]) == 0
     assert ran == ["02_second", "01_first", "02_second"]

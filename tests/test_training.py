@@ -287,8 +287,8 @@ def test_data_order_does_not_depend_on_pythons_global_generator():
     assert first.history == second.history
 
 
-def test_the_folder_of_a_run_depends_on_what_it_did_before():
-    """Trained runs on disk stay readable: the key of this run was made by an earlier version."""
+def test_the_key_of_a_run_is_made_of_these_settings():
+    """One more or less would make every trained run on disk unreadable."""
     settings = training._settings(build(), train_batches(), None, [plateau()], 4, 0)
     assert list(settings) == [
         "model",
@@ -336,7 +336,8 @@ def test_a_run_that_goes_on_shows_all_its_epochs(notebook, tmp_path):
 def test_the_recorded_full_run_lies_beside_the_own_one(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_RESULTS_DIR", str(tmp_path))
     runs = [{"name": "run", "history": {"loss": [2.0, 1.0], "val_loss": [2.0, 1.5]}}]
-    (tmp_path / "01_test.json").write_text(json.dumps({"runs": runs}))
+    stamps = {"hardware": {}, "versions": {}, "recorded": "2026-01-01"}
+    (tmp_path / "01_test.json").write_text(json.dumps({"runs": runs} | stamps))
     fit(build(), name="other", progress="plot")
     assert "recorded" not in notebook.shown[-1]["text/plain"]
     fit(build(), progress="plot")
@@ -360,13 +361,14 @@ def test_finished_runs_are_recorded_line_by_line(tmp_path, monkeypatch):
     fit(build(seed=3), seed=3, name="other")
     records = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [(r["name"], r["seed"]) for r in records] == [("run", 0), ("run", 0), ("other", 3)]
-    assert again.reused and records[0] == records[1]
+    assert again.reused and records[1] == records[0] | {"read_back": True}
     assert records[0] == {
         "name": "run",
         "seed": 0,
         "epochs": 4,
         "history": first.history,
         "seconds": first.seconds,
+        "read_back": False,
         "train_images": 60,
         "validation_images": 20,
         "batch_size": 16,

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class Result:
     recorded: str
     hardware: dict[str, Any]
     versions: dict[str, str]
+    remark: str = ""
 
 
 def control_group_parents() -> Iterator[tuple[Path, str]]:
@@ -231,6 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("numbers", nargs="*", help="two-digit numbers; default: all notebooks")
+    parser.add_argument("--remark", default="", help="what a reader of the seconds has to know")
     options = parser.parse_args(arguments)
     known = {source.stem[:2]: source for source in pairing.sources()}
     unknown = [number for number in options.numbers if number not in known]
@@ -246,7 +248,7 @@ def main(arguments: list[str] | None = None) -> int:
             result = Result(**before)
             print(f"{source.stem}: unchanged since it held", end="")
         else:
-            result = run(source)
+            result = replace(run(source), remark=options.remark)
             keep(source.stem, result)
             print(f"{source.stem}: {'held' if result.held else 'DID NOT HOLD'}", end="")
             if not result.held:
