@@ -36,8 +36,7 @@ def recorded_runs() -> Iterator[dict[str, Any]]:
         ``name``, ``seed``, ``history``, ``seconds`` and the rest that ``make record`` writes of a
         run, with the ``hardware``, ``versions`` and date (``recorded``) of its notebook's record.
     """
-    for path in sorted(results_folder().glob("[0-9][0-9]_*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+    for record in _records():
         stamps = {key: record[key] for key in ("hardware", "versions", "recorded")}
         yield from (run | stamps for run in record["runs"])
 
@@ -55,10 +54,13 @@ def recorded(name: str) -> History | None:
     dict of str to list of float, or None
         One value for each epoch; None if no run of this name is on record.
     """
-    for run in recorded_runs():
-        if run["name"] == name:
-            return run["history"]
-    return None
+    found = (run for record in _records() for run in record["runs"] if run["name"] == name)
+    return next((run["history"] for run in found), None)
+
+
+def _records() -> Iterator[dict[str, Any]]:
+    for path in sorted(results_folder().glob("[0-9][0-9]_*.json")):
+        yield json.loads(path.read_text(encoding="utf-8"))
 
 
 def experiments(runs: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
