@@ -78,11 +78,11 @@ test: lint ## everything that CI runs
 	$(BIN)/python -m tools.address --check
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser tests
 	$(BIN)/python -m tools.check_notebooks
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
 
 .PHONY: test-browser
 test-browser: $(READY) ## the tests in JupyterLab, the book and the slides, where a Chromium is found
-	$(BIN)/python -m pytest tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
 
 .PHONY: expected
 expected: $(READY) ## record what cells marked NBVAL_CHECK_OUTPUT print

@@ -233,13 +233,6 @@ def test_pins_name_no_package_index():
     assert "://" not in (ROOT / "requirements.txt").read_text(encoding="utf-8")
 
 
-def test_environment_yml_only_adds_python_and_the_pins():
-    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
-    entries = re.findall(r"^ +- +(?:- )?(.+)$", text, flags=re.MULTILINE)
-    assert entries == ["conda-forge", "python=3.12", "pip", "pip:", "-r requirements.txt", "-e ."]
-    assert not list(ROOT.glob("*binder*"))
-
-
 def test_every_notebook_has_a_budget_and_starts_with_its_number():
     assert [source.stem[:2] for source in pairing.sources()] == sorted(profiles.BUDGETS)
     for source in pairing.sources():
@@ -249,7 +242,7 @@ def test_every_notebook_has_a_budget_and_starts_with_its_number():
 
 def test_make_help_lists_the_documented_targets():
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for target in ("run", "lab", "test", "sync", "lint", "clean"):
+    for target in ("run", "lab", "site", "slides", "test", "test-browser", "sync", "lint", "clean"):
         assert re.search(rf"^make {target} +\w", done.stdout, flags=re.MULTILINE)
 
 
