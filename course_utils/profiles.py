@@ -68,13 +68,13 @@ class Budget:
 
 
 BUDGETS = {
-    "01": Budget(smoke=45, quick=120, full=5400),
-    "02": Budget(smoke=45, quick=120, full=5400),
-    "03": Budget(smoke=45, quick=120, full=5400),
-    "04": Budget(smoke=45, quick=120, full=5400),
-    "05": Budget(smoke=45, quick=120, full=5400),
-    "06": Budget(smoke=60, quick=120, full=5400),
-    "07": Budget(smoke=45, quick=120, full=5400),
+    "01": Budget(smoke=60, quick=120, full=5400),
+    "02": Budget(smoke=60, quick=120, full=5400),
+    "03": Budget(smoke=60, quick=120, full=5400),
+    "04": Budget(smoke=60, quick=120, full=5400),
+    "05": Budget(smoke=60, quick=120, full=5400),
+    "06": Budget(smoke=75, quick=120, full=5400),
+    "07": Budget(smoke=60, quick=120, full=5400),
 }
 
 
