@@ -26,7 +26,7 @@ import numpy as np
 
 GREEN, ORANGE, GRAY = "#009E73", "#E69F00", "#767676"
 
-# What was asked since the kernel started: how often each mistake of an exercise, and the last outcome.
+# Asked since the kernel started: how often each mistake of an exercise, and the last outcome.
 _wrong: Counter[tuple[str, int | None]] = Counter()
 _last: dict[str, Outcome] = {}
 
