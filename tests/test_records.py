@@ -98,6 +98,9 @@ def test_guide_takes_minutes_from_records(results):
     table = guide.times()
     assert "| 02_baseline | 60 s | 1.5 min | not recorded |" in table
     assert "| 01_exploration | 60 s | not recorded |" in table
+    assert "Remark" not in table
+    stored(results / "quick", [RUN], remark="a busy machine.")
+    assert "Remark, quick, 02: a busy machine." in guide.times()
     assert "Measured, quick: A processor, 2 core(s), Python 3.11.0, Keras 3.15.0" in table
 
 

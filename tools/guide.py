@@ -132,8 +132,14 @@ def _stamps(*kinds: dict[str, dict[str, Any]]) -> list[str]:
         }
         if stamps:
             sentences.append(f"Measured, {title}: {'; '.join(sorted(stamps))}.")
-        remarks = {record["remark"] for record in found.values() if record.get("remark")}
-        sentences += [f"Remark, {title}: {remark}" for remark in sorted(remarks)]
+        remarks: dict[str, list[str]] = {}
+        for name, record in found.items():
+            remarks.setdefault(record.get("remark", ""), []).append(name[:2])
+        sentences += [
+            f"Remark, {title}, {', '.join(numbers)}: {remark}"
+            for remark, numbers in sorted(remarks.items())
+            if remark
+        ]
     return sentences
 
 
