@@ -51,6 +51,18 @@ def sources() -> list[Path]:
     return sorted(NOTEBOOKS.glob("[0-9][0-9]_*.py"))
 
 
+def chosen(numbers: list[str], parser: argparse.ArgumentParser) -> list[Path]:
+    """Return the ``.py`` files of these two-digit numbers, or of all notebooks if there is none.
+
+    A number that no notebook has ends the command line that `parser` reads, with a sentence.
+    """
+    known = {source.stem[:2]: source for source in sources()}
+    unknown = [number for number in numbers if number not in known]
+    if unknown:
+        parser.error(f"there is no notebook {', '.join(unknown)}: choose from {', '.join(known)}")
+    return [known[number] for number in numbers or known]
+
+
 def generate(source: Path, *, solutions: bool = False) -> NotebookNode:
     """Build the notebook of a ``.py`` file, keeping the cell ids of the ``.ipynb`` beside it.
 

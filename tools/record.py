@@ -152,23 +152,20 @@ def _lines(path: Path) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", default="full", choices=[n for n in profiles.NAMES[1:]])
+    parser.add_argument("--profile", default="full", choices=profiles.NAMES[1:])
     parser.add_argument("numbers", nargs="*", help="two-digit numbers; default: all notebooks")
     parser.add_argument("--remark", default="", help="what a reader of the seconds has to know")
     options = parser.parse_args(arguments)
-    known = {source.stem[:2]: source for source in pairing.sources()}
-    unknown = [number for number in options.numbers if number not in known]
-    if unknown:
-        parser.error(f"there is no notebook {', '.join(unknown)}: choose from {', '.join(known)}")
+    sources = pairing.chosen(options.numbers, parser)
     check_data()
     failed = []
-    for number in options.numbers or known:
+    for source in sources:
         try:
-            target = record(known[number], options.profile, options.remark)
+            target = record(source, options.profile, options.remark)
             print(f"Wrote {target.relative_to(ROOT)}")
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            print(f"\n{known[number].stem} stopped, what was trained is kept:\n{error}")
-            failed.append(number)
+            print(f"\n{source.stem} stopped, what was trained is kept:\n{error}")
+            failed.append(source.stem)
     return 1 if failed else 0
 
 

@@ -138,14 +138,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", default="quick", choices=profiles.NAMES)
     parser.add_argument("numbers", nargs="*", help="two-digit numbers; default: all notebooks")
     options = parser.parse_args(arguments)
-    known = {source.stem[:2]: source for source in pairing.sources()}
-    unknown = [number for number in options.numbers if number not in known]
-    if unknown:
-        parser.error(f"there is no notebook {', '.join(unknown)}: choose from {', '.join(known)}")
+    sources = pairing.chosen(options.numbers, parser)
     started = time.monotonic()
-    chosen = [known[number] for number in options.numbers or known]
-    failed = [source.stem for source in chosen if not run(source, options.profile)]
-    print(f"{len(chosen)} notebooks in {time.monotonic() - started:.0f} s. Building the book …")
+    failed = [source.stem for source in sources if not run(source, options.profile)]
+    print(f"{len(sources)} notebooks in {time.monotonic() - started:.0f} s. Building the book …")
     status = site.publish(BUILD / options.profile)
     if failed:
         print(f"Failed: {', '.join(failed)}")

@@ -234,15 +234,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("numbers", nargs="*", help="two-digit numbers; default: all notebooks")
     parser.add_argument("--remark", default="", help="what a reader of the seconds has to know")
     options = parser.parse_args(arguments)
-    known = {source.stem[:2]: source for source in pairing.sources()}
-    unknown = [number for number in options.numbers if number not in known]
-    if unknown:
-        parser.error(f"there is no notebook {', '.join(unknown)}: choose from {', '.join(known)}")
+    sources = pairing.chosen(options.numbers, parser)
     if sys.platform != "linux":
         print("Memory and CPUs are limited by Linux only: run this on Linux, or in a container.")
         return 1
     failed = []
-    for source in [known[number] for number in options.numbers or known]:
+    for source in sources:
         before = _kept().get(source.stem, {})
         if before.get("held") and before["key"] == run_notebooks.key(source, PROFILE):
             result = Result(**before)
