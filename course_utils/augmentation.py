@@ -1,9 +1,10 @@
 """Random changes to training images, normalization, and the batches that apply both.
 
 A *transform* takes a whole batch ``(n, height, width, channels)``, uint8 or float32 in the range
-0 to 255, and a NumPy generator, and returns a new batch of the same shape and dtype. A *normalizer*
-takes a uint8 batch and returns what the network sees, as float32. `Batches` draws a batch, applies
-the transforms, then the normalizer. Nothing here depends on the Keras backend.
+0 to 255, and a NumPy generator, and returns a new batch of the same shape and dtype; only `crop`
+makes images smaller. A *normalizer* takes a uint8 batch and returns what the network sees, as
+float32. `Batches` draws a batch, applies the transforms, then the normalizer. Nothing here depends
+on the Keras backend.
 
 Shifted, rotated and zoomed images are resampled with bilinear interpolation; the nearest edge pixel
 fills what comes in from outside. The two loops that do this are compiled with Numba at first use,
@@ -96,12 +97,51 @@ def pad_and_crop(pixels: int = 4, *, mode: str = "reflect") -> Transform:
         top, left = generator.integers(0, 2 * pixels + 1, size=(2, count))
         border = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
         padded: np.ndarray = np.pad(images, border, mode=mode)  # type: ignore[call-overload]
-        # With a row's pixels and channels as one axis, a window is a few long runs of memory.
-        rows = padded.reshape(count, height + 2 * pixels, (width + 2 * pixels) * channels)
-        windows = np.lib.stride_tricks.sliding_window_view(
-            rows, (height, width * channels), axis=(1, 2)
-        )
-        return windows[np.arange(count), top, left * channels].reshape(images.shape)
+        return _windows(padded, top, left, (height, width))
+
+    return transform
+
+
+def crop(size: int) -> Transform:
+    """Cut a square window at a random place, without padding.
+
+    Training becomes cheaper with the number of pixels, and a fully convolutional network can still
+    be tested on the complete images.
+
+    Parameters
+    ----------
+    size
+        Side of the window in pixels.
+
+    Returns
+    -------
+    Transform
+        Turns a batch ``(n, height, width, channels)`` into ``(n, size, size, channels)``.
+
+    Raises
+    ------
+    ValueError
+        If the size is below 1, or when used on images smaller than the window.
+
+    References
+    ----------
+    Touvron et al. (2019), "Fixing the train-test resolution discrepancy", arXiv 1906.06423: why
+    training on smaller crops than those of the test can even help.
+    """
+    if size < 1:
+        raise ValueError(f"size is {size}: give the side of the window, at least 1 pixel.")
+
+    def transform(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        _check_batch(images)
+        count, height, width, _ = images.shape
+        if size > min(height, width):
+            raise ValueError(
+                f"size is {size}, but the images are {height} x {width} pixels: "
+                f"give a window of at most {min(height, width)} pixels."
+            )
+        top = generator.integers(0, height - size + 1, count)
+        left = generator.integers(0, width - size + 1, count)
+        return _windows(images, top, left, (size, size))
 
     return transform
 
@@ -261,6 +301,52 @@ def cutout(size: int) -> Transform:
     return transform
 
 
+def _windows(
+    images: np.ndarray, top: np.ndarray, left: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """Cut one window of the given height and width out of each image."""
+    count, height, width, channels = images.shape
+    # With a row's pixels and channels as one axis, a window is a few long runs of memory.
+    rows = np.ascontiguousarray(images).reshape(count, height, width * channels)
+    views = np.lib.stride_tricks.sliding_window_view(
+        rows, (size[0], size[1] * channels), axis=(1, 2)
+    )
+    return views[np.arange(count), top, left * channels].reshape(count, *size, channels)
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """Make all images smaller (or larger) at once, with anti-aliased bilinear interpolation.
+
+    Parameters
+    ----------
+    images
+        uint8, ``(n, height, width, channels)``.
+    size
+        New height and width in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, ``(n, size, size, channels)``.
+
+    Raises
+    ------
+    ValueError
+        If the images are not a uint8 array of rank 4, there are none, or the size is below 1.
+    """
+    _check_stored(images)
+    if size < 1:
+        raise ValueError(f"size is {size}: give the new height and width, at least 1 pixel.")
+    resized = np.empty((len(images), size, size, images.shape[-1]), np.uint8)
+    for start in range(0, len(images), 1000):  # a float copy of few images at a time
+        values = keras.ops.image.resize(
+            images[start : start + 1000].astype(np.float32), (size, size), antialias=True
+        )
+        values = np.clip(np.rint(keras.ops.convert_to_numpy(values)), 0, 255)
+        resized[start : start + 1000] = values
+    return resized
+
+
 # --- normalizers ----------------------------------------------------------------------------------
 
 
@@ -412,6 +498,10 @@ class Batches(keras.utils.PyDataset):
         Applied in turn before `normalize`. None for validation and test images.
     shuffle
         Draw a new order in each epoch. Leave False for validation, test and prediction.
+    alternating_flip
+        Mirror a random half of the images in one epoch and the other half in the next, so that two
+        epochs show each image both ways (Jordan, 2024, "94% on CIFAR-10 in 3.29 seconds on a single
+        GPU", arXiv 2404.00498). In place of `flip`.
     seed
         Not negative.
 
@@ -430,6 +520,7 @@ class Batches(keras.utils.PyDataset):
         normalize: Normalize,
         transforms: Sequence[Transform] = (),
         shuffle: bool = False,
+        alternating_flip: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -444,6 +535,7 @@ class Batches(keras.utils.PyDataset):
         self.normalize = normalize
         self.transforms = tuple(transforms)
         self.shuffle = shuffle
+        self.alternating_flip = alternating_flip
         self.seed = seed
         self.epoch = 0
 
@@ -468,6 +560,9 @@ class Batches(keras.utils.PyDataset):
             # of every batch, [seed, epoch, index].
             generator = np.random.default_rng([self.seed, epoch, 0, 1])
             self._order = generator.permutation(self.num_images)
+        if self.alternating_flip:
+            half = np.random.default_rng([self.seed, 0, 0, 2]).random(self.num_images) < 0.5
+            self._mirrored = half if epoch % 2 else ~half
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -496,6 +591,9 @@ class Batches(keras.utils.PyDataset):
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         generator = np.random.default_rng([self.seed, self._epoch, index])
         images = self.images[chosen]
+        if self.alternating_flip:
+            mirrored = self._mirrored[chosen]
+            images[mirrored] = images[mirrored][:, :, ::-1]
         for transform in self.transforms:
             images = transform(images, generator)
         images = self.normalize(images)

@@ -147,6 +147,58 @@ def test_crops_are_windows_of_the_padded_image_and_all_windows_occur(mode):
     assert {crop.tobytes() for crop in cropped} == windows
 
 
+def test_a_crop_without_padding_is_a_window_and_all_windows_occur():
+    image = np.arange(4 * 5, dtype=np.uint8).reshape(1, 4, 5, 1)
+    images = np.repeat(image, 200, axis=0)
+    cut = augmentation.crop(3)(images, np.random.default_rng(0))
+    windows = {image[0, i : i + 3, j : j + 3].tobytes() for i in range(2) for j in range(3)}
+    assert cut.shape == (200, 3, 3, 1) and cut.dtype == np.uint8
+    assert {window.tobytes() for window in cut} == windows
+
+
+def test_a_crop_larger_than_the_images_is_named():
+    with pytest.raises(ValueError, match=r"size is 33, but the images are 32 x 32 pixels"):
+        augmentation.crop(33)(np.zeros((2, 32, 32, 3), np.uint8), np.random.default_rng(0))
+    with pytest.raises(ValueError, match="size is 0"):
+        augmentation.crop(0)
+
+
+def test_resizing_averages_neighbors_and_keeps_order_and_dtype():
+    generator = np.random.default_rng(0)
+    images = np.repeat(np.repeat(generator.integers(0, 256, (1500, 4, 4, 3)), 4, 1), 4, 2)
+    images = images.astype(np.uint8)
+    small = augmentation.resize(images, 8)
+    assert small.shape == (1500, 8, 8, 3) and small.dtype == np.uint8
+    means = images.mean((1, 2)) - small.mean((1, 2))
+    assert np.abs(means).max() < 4  # borders weigh a little differently
+    assert np.array_equal(augmentation.resize(images, 16), images)
+    assert not np.array_equal(small[0], small[1])
+
+
+def test_resizing_rejects_what_is_no_image_set():
+    with pytest.raises(ValueError, match="size is 0"):
+        augmentation.resize(np.zeros((1, 8, 8, 3), np.uint8), 0)
+    with pytest.raises(ValueError, match="float32"):
+        augmentation.resize(np.zeros((1, 8, 8, 3), np.float32), 4)
+
+
+def test_alternating_flip_shows_each_image_both_ways_in_two_epochs():
+    images = np.random.default_rng(0).integers(0, 256, (400, 4, 4, 1)).astype(np.uint8)
+    batches = augmentation.Batches(
+        images, batch_size=100, normalize=augmentation.scale, alternating_flip=True, seed=3
+    )
+    epochs = []
+    for epoch in range(3):
+        batches.epoch = epoch
+        drawn = np.concatenate([batches[i] for i in range(4)])
+        epochs.append((drawn != augmentation.scale(images)).any((1, 2, 3)))
+    assert 150 < epochs[0].sum() < 250
+    assert np.array_equal(epochs[0], ~epochs[1])
+    assert np.array_equal(epochs[0], epochs[2])
+    batches.epoch = int(np.flatnonzero([epochs[0][0], epochs[1][0]])[0])
+    assert np.array_equal(batches[0][0], augmentation.scale(images[:1])[0, :, ::-1])
+
+
 @properties
 @given(size=st.integers(1, 7), seed=seeds)
 def test_cutout_covers_one_square_with_the_mean_color(size, seed):
