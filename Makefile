@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 PROFILE ?= quick
 NB ?=
+SEEDS ?= 0 1 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -89,8 +90,8 @@ expected: $(READY) ## record what cells marked NBVAL_CHECK_OUTPUT print
 	$(BIN)/python -m tools.check_notebooks --record
 
 .PHONY: record
-record: $(READY) ## record full runs in results/ (hours); NB=02 for one notebook
-	$(BIN)/python -m tools.record $(NB)
+record: $(READY) ## record full runs in results/ (hours); NB=02 for one, CLUSTER=local:2 for two at a time
+	$(BIN)/python -m tools.record $(if $(CLUSTER),--cluster $(CLUSTER)) $(NB)
 
 .PHONY: guide
 guide: $(READY) ## write the instructor guide's tables from results/
@@ -112,6 +113,10 @@ address: $(READY) ## write where the course is published into every link: URL=ht
 benchmark: $(READY) ## measure the speed claims, as ratios from one run
 	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/live_view.py
+
+.PHONY: race
+race: $(READY) ## measure the race of notebook 09 again, about an hour; SEEDS="0 1 2"
+	$(BIN)/python benchmarks/racing.py --seeds $(SEEDS)
 
 .PHONY: pins
 pins: $(READY) ## resolve pyproject.toml's ranges into requirements.txt (needs uv)

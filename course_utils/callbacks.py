@@ -638,7 +638,7 @@ def _unchanged(model: Any) -> Iterator[None]:
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
-    before = [np.array(ops.convert_to_numpy(variable.value)) for variable in variables]
+    before = [np.array(ops.convert_to_numpy(variable)) for variable in variables]
     try:
         yield
     finally:

@@ -10,7 +10,10 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 History = dict[str, list[float]]
 
@@ -56,6 +59,59 @@ def recorded(name: str) -> History | None:
     """
     found = (run for record in _records() for run in record["runs"] if run["name"] == name)
     return next((run["history"] for run in found), None)
+
+
+def note(name: str, *, seed: int, **figures: float) -> None:
+    """Note what was measured beside the curves, such as a final accuracy, if a record is kept.
+
+    Parameters
+    ----------
+    name : str
+        Names the measurement, beginning with the notebook's number.
+    seed : int
+        The seed that it belongs to.
+    **figures : float
+        What was measured, each by its own name.
+    """
+    lines = os.environ.get("COURSE_RECORD")
+    if lines:
+        with open(lines, "a", encoding="utf-8") as file:
+            file.write(f"{json.dumps({'name': name, 'seed': seed, 'figures': figures})}\n")
+
+
+def noted(name: str) -> list[dict[str, float]]:
+    """Return what full runs noted under a name.
+
+    Parameters
+    ----------
+    name : str
+        The name that was passed to `note`.
+
+    Returns
+    -------
+    list of dict
+        The figures of each seed, in the order of seeds; empty if none is on record.
+    """
+    found = [
+        entry for record in _records() for entry in record.get("notes", []) if entry["name"] == name
+    ]
+    return [entry["figures"] for entry in sorted(found, key=lambda entry: entry["seed"])]
+
+
+def race() -> pd.DataFrame | None:
+    """Return the table of the race: what ``python benchmarks/racing.py`` measured last.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        A row for each recipe, with means over its seeds; None if no race is on record.
+    """
+    import pandas as pd
+
+    path = results_folder() / "race.json"
+    if not path.is_file():
+        return None
+    return pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["table"]).set_index("recipe")
 
 
 def _records() -> Iterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import keras
 import numpy as np
 
-from course_utils import augmentation, records
+from course_utils import augmentation, profiles, records
 from course_utils import callbacks as course_callbacks
 
 History = dict[str, list[float]]
@@ -132,7 +132,8 @@ def fit(
     Raises
     ------
     ValueError
-        If the model is not compiled, epochs is below 1, or progress is unknown.
+        If the model is not compiled, epochs is below 1, progress is unknown, or several devices
+        cannot share a batch.
     OSError
         If the folder cannot be written.
     """
@@ -148,6 +149,7 @@ def fit(
         )
     if epochs < 1:
         raise ValueError(f"epochs is {epochs}, but run {name!r} needs at least 1.")
+    _check_parts(batches, validation)
     batches.epoch = 0
     model.optimizer.build(model.trainable_variables)
     settings = _settings(model, batches, validation, callbacks, epochs, seed)
@@ -210,6 +212,24 @@ def fit(
             },
         )
     return run
+
+
+def _check_parts(*data: augmentation.Batches | None) -> None:
+    """Refuse batches that the devices of ``COURSE_DEVICES`` cannot share."""
+    count = profiles.devices()
+    needs_equal_parts = keras.backend.backend() == "jax"
+    for batches in data:
+        if batches is None or count == 1:
+            continue
+        full = min(batches.batch_size, batches.num_images)
+        last = batches.num_images % full or full
+        for size in (full, last):
+            if size < count or (needs_equal_parts and size % count):
+                raise ValueError(
+                    f"{count} devices cannot share a batch of {size} among {batches.num_images} "
+                    f"images in batches of {batches.batch_size}: choose numbers that {count} "
+                    "divides, or unset COURSE_DEVICES."
+                )
 
 
 def _what_is_kept(memory: _Memory, epochs: int) -> str:
@@ -417,6 +437,7 @@ def _settings(
         "seed": seed,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
+        **({"devices": profiles.devices()} if profiles.devices() > 1 else {}),
     }
 
 
@@ -598,7 +619,13 @@ def evaluate(model: keras.Model, batches: augmentation.Batches) -> dict[str, flo
     -------
     dict of str to float
         ``loss`` and each compiled metric.
+
+    Raises
+    ------
+    ValueError
+        If several devices cannot share a batch.
     """
+    _check_parts(batches)
     results = model.evaluate(batches, verbose=0, return_dict=True)
     return {key: float(value) for key, value in results.items()}
 
@@ -628,8 +655,13 @@ def predict(
     numpy.ndarray
         float32, shape (n, classes).
     """
-    batches = augmentation.Batches(images, batch_size=batch_size, normalize=normalize)
-    return model.predict(batches, verbose=0)
+    count, devices = len(images), profiles.devices()
+    if count % devices:  # each device takes an equal part, so repeated images fill the last one up
+        images = images[np.arange(count + -count % devices) % count]
+    batches = augmentation.Batches(
+        images, batch_size=batch_size + -batch_size % devices, normalize=normalize
+    )
+    return model.predict(batches, verbose=0)[:count]
 
 
 def accuracy_interval(correct: int, total: int) -> tuple[float, float]:

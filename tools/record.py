@@ -5,18 +5,25 @@
 versions, checksums of the data and the git revision. ``--profile quick`` records what learners
 see, for the instructor guide, in ``results/quick/``. Trainings that are finished are read back, so
 an interrupted recording goes on where it stopped.
+
+``--cluster local:2``, or the address of a Dask scheduler, runs several notebooks at the same time:
+see `tools.cluster`. `tools.sweep` records any function that trains.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
+import functools
+import io
 import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +32,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 
 from course_utils import datasets, profiles
 from tools import pairing, run_notebooks
+from tools.cluster import JobsFailed, spread
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
@@ -105,17 +113,65 @@ def record(source: Path, profile: str, remark: str = "") -> Path:
     CellExecutionError, CellTimeoutError, DeadKernelError
         If a cell fails; what was trained is kept.
     """
+    return write(measure(source, profile, remark), _folder(profile))
+
+
+def measure(source: Path, profile: str, remark: str = "") -> dict[str, Any]:
+    """Run one notebook and return what goes into its record; the arguments are `record`'s."""
+    return stamped(source.stem, profile, remark, lambda: run_notebooks.execute(source, profile)[1])
+
+
+def record_on_cluster(
+    sources: Iterable[Path], profile: str, remark: str = "", *, cluster: str
+) -> bool:
+    """Run notebooks on the workers of a cluster, and write their records here.
+
+    Parameters
+    ----------
+    sources : iterable of pathlib.Path
+        Files of this copy of the course; a worker elsewhere runs those of the same name in its own.
+    profile, remark : str
+        As for `record`.
+    cluster : str
+        As for `tools.cluster.spread`.
+
+    Returns
+    -------
+    bool
+        True if no notebook stopped; those that did are named on the way.
+    """
+    jobs = [(os.path.relpath(source, ROOT), profile, remark) for source in sources]
+    try:
+        for _, content in spread(_measure_as_worker, jobs, cluster=cluster):
+            _announce(write(content, _folder(profile)))
+    except JobsFailed as failed:
+        for job, error in failed.errors:
+            _say_what_stopped(Path(str(job[0])).stem, error)
+        return False
+    return True
+
+
+def _measure_as_worker(source: str, profile: str, remark: str) -> dict[str, Any]:
+    with as_worker():
+        return measure(ROOT / source, profile, remark)
+
+
+def stamped(
+    name: str, profile: str, remark: str, work: Callable[[], run_notebooks.Execution]
+) -> dict[str, Any]:
+    """Return a record of all that `training.fit` finishes in some work, and where it was done."""
     os.environ.setdefault("COURSE_RUNS_DIR", str(run_notebooks.BUILD / profile / "runs"))
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "runs.jsonl"
         os.environ["COURSE_RECORD"] = str(lines)
         try:
-            _, execution = run_notebooks.execute(source, profile)
+            execution = work()
         finally:
             del os.environ["COURSE_RECORD"]
-        runs = [json.loads(line) for line in _lines(lines)]
-    content = {
-        "notebook": source.stem,
+        written = [json.loads(line) for line in _lines(lines)]
+    runs = [entry for entry in written if "history" in entry]
+    return {
+        "notebook": name,
         "profile": profile,
         "recorded": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "revision": revision(),
@@ -129,12 +185,42 @@ def record(source: Path, profile: str, remark: str = "") -> Path:
         "peak_memory_mib": execution.memory_mib,
         "remark": remark,
         "runs": [_rounded(run) for run in runs],
+        "notes": [entry for entry in written if "figures" in entry],
     }
+
+
+def write(content: dict[str, Any], folder: Path) -> Path:
+    """Write what `measure` or `stamped` returned, and return the path of the record."""
     from course_utils import training  # needs Keras, which `hardware` and `versions` do not
 
-    folder_of_records = RESULTS if profile == "full" else RESULTS / profile
-    folder_of_records.mkdir(parents=True, exist_ok=True)
-    return training.save_history(content, folder_of_records / f"{source.stem}.json")
+    folder.mkdir(parents=True, exist_ok=True)
+    return training.save_history(content, folder / f"{content['notebook']}.json")
+
+
+@contextlib.contextmanager
+def as_worker() -> Iterator[None]:
+    """Say nothing, because several workers would speak at once, and refuse stand-in data.
+
+    Raises
+    ------
+    ValueError
+        If a data set is a stand-in where this runs: a worker outlives it, unlike a SystemExit.
+    """
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            _check_data_once()
+        except SystemExit as error:
+            raise ValueError(str(error)) from None
+        yield
+
+
+@functools.cache
+def _check_data_once() -> None:
+    check_data()
+
+
+def _folder(profile: str) -> Path:
+    return RESULTS if profile == "full" else RESULTS / profile
 
 
 def _rounded(run: dict[str, Any]) -> dict[str, Any]:
@@ -155,18 +241,34 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--profile", default="full", choices=profiles.NAMES[1:])
     parser.add_argument("numbers", nargs="*", help="two-digit numbers; default: all notebooks")
     parser.add_argument("--remark", default="", help="what a reader of the seconds has to know")
+    parser.add_argument("--cluster", help="local:N, or the address of a Dask scheduler")
     options = parser.parse_args(arguments)
     sources = pairing.chosen(options.numbers, parser)
+    if options.cluster:
+        try:
+            done = record_on_cluster(
+                sources, options.profile, options.remark, cluster=options.cluster
+            )
+        except (ValueError, OSError) as error:
+            parser.error(str(error))
+        return 0 if done else 1
     check_data()
     failed = []
     for source in sources:
         try:
-            target = record(source, options.profile, options.remark)
-            print(f"Wrote {target.relative_to(ROOT)}")
+            _announce(record(source, options.profile, options.remark))
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-            print(f"\n{source.stem} stopped, what was trained is kept:\n{error}")
+            _say_what_stopped(source.stem, error)
             failed.append(source.stem)
     return 1 if failed else 0
+
+
+def _announce(target: Path) -> None:
+    print(f"Wrote {os.path.relpath(target, ROOT)}", flush=True)
+
+
+def _say_what_stopped(name: str, error: BaseException) -> None:
+    print(f"\n{name} stopped, what was trained is kept:\n{error}")
 
 
 if __name__ == "__main__":

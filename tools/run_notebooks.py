@@ -42,7 +42,8 @@ class Execution:
 
 def key(source: Path, profile: str) -> str:
     """Hash what the outputs of a notebook depend on."""
-    digest = hashlib.sha256(f"{profile}\n{os.environ.get('COURSE_DATA_DIR', '')}".encode())
+    chosen = [os.environ.get(name, "") for name in ("COURSE_DATA_DIR", "COURSE_DEVICES")]
+    digest = hashlib.sha256("\n".join([profile, *chosen]).encode())
     shared = sorted((ROOT / "course_utils").glob("*.*"))
     for path in [source, ROOT / "requirements.txt", *shared]:
         digest.update(path.name.encode() + path.read_bytes())

@@ -478,7 +478,8 @@ def contents(notebooks: Sequence[Executed], chapters: Iterable[str]) -> str:
     parts = {
         "Notebooks": [executed.name for executed in notebooks],
         "Look up": [name for name in ("glossary", "references") if name in chapters],
-        "Teach": sorted(set(chapters) - {"index", "glossary", "references"}),
+        "Go further": [name for name in ("past_one_machine",) if name in chapters],
+        "Teach": sorted(set(chapters) - {"index", "glossary", "references", "past_one_machine"}),
     }
     return "\n\n".join(
         f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(names) + "\n```"

@@ -1,0 +1,187 @@
+"""The pieces of the race: what notebook 09 defines, and how the benchmark measures and reports."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from course_utils import records
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def racing():
+    spec = importlib.util.spec_from_file_location("racing", ROOT / "benchmarks" / "racing.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def recipes(racing):
+    yield racing.recipes()
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3)).astype(np.uint8)
+
+
+def small(recipes, **changes):
+    settings = {
+        "widths": (4, 6, 8),
+        "stages": ((24, 1), (32, 1)),
+        "batch_size": 16,
+        "number_format": "float32",
+    }
+    return recipes["replace"](recipes["race_to_90"](), **(settings | changes))
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4, 8), (3, 3, 2, 40)])
+def test_an_orthogonal_step_stretches_all_directions_nearly_alike(recipes, shape):
+    gradient = np.random.default_rng(0).normal(size=shape).astype("float32")
+    gradient[..., 0] *= 3
+    step = keras.ops.convert_to_numpy(recipes["orthogonal"](gradient, iterations=5))
+    before = np.linalg.svd(gradient.reshape(-1, shape[-1]), compute_uv=False)
+    after = np.linalg.svd(step.reshape(-1, shape[-1]), compute_uv=False)
+    assert step.shape == shape
+    assert before.max() / before.min() > 3
+    assert after.max() < 1.35 and after.min() > 0.6
+    assert np.sum(step * gradient) > 0  # still down the hill
+
+
+def test_muon_keeps_the_length_of_kernels_and_steps_like_sgd_elsewhere(recipes):
+    kernel = keras.Variable(np.random.default_rng(0).normal(size=(3, 3, 4, 16)).astype("float32"))
+    bias, bias_of_sgd = keras.Variable(np.ones(4, "float32")), keras.Variable(np.ones(4, "float32"))
+    optimizer = recipes["Muon"](0.1, rest=2.0)
+    optimizer.build([kernel, bias])
+    sgd = keras.optimizers.SGD(0.2, momentum=0.85, nesterov=True)
+    sgd.build([bias_of_sgd])
+    generator = np.random.default_rng(1)
+    for _ in range(4):
+        gradient = generator.normal(size=4).astype("float32")
+        kernel_gradient = generator.normal(size=kernel.shape).astype("float32")
+        optimizer.apply([keras.ops.array(kernel_gradient), keras.ops.array(gradient)])
+        sgd.apply([keras.ops.array(gradient)])
+    length = np.linalg.norm(keras.ops.convert_to_numpy(kernel))
+    assert 3.5 < length < 4.5  # the root of 16 filters, and one step
+    assert np.allclose(bias.numpy(), bias_of_sgd.numpy(), atol=1e-6)
+
+
+def test_identity_filters_hand_channels_on(recipes):
+    inputs = np.random.default_rng(0).normal(size=(1, 5, 5, 3)).astype("float32")
+    layer = keras.layers.Conv2D(
+        5, 3, padding="same", use_bias=False, kernel_initializer=recipes["Identity"]()
+    )
+    outputs = keras.ops.convert_to_numpy(layer(inputs))
+    assert np.allclose(outputs[..., :3], inputs, atol=1e-6)
+    assert np.abs(outputs[..., 3] - outputs[..., 4]).max() > 0.01  # the others are random
+
+
+def test_whitened_patches_are_uncorrelated_and_of_one_size(recipes, images):
+    blurred = images.repeat(2, axis=1).repeat(2, axis=2)[:, 1:33, 1:33]  # neighbors now correlate
+    recipe = small(recipes, activation="linear")
+    layer = recipes["whitening"](blurred, recipe)
+    normalize = recipes["normalizer"](recipe, blurred)
+    white = keras.ops.convert_to_numpy(layer(normalize(blurred))).reshape(-1, 24)
+    covariance = white[:, :12].T @ white[:, :12] / len(white)
+    assert np.abs(covariance - np.eye(12)).max() < 0.02
+    assert np.allclose(white[:, 12:], -white[:, :12], atol=1e-5)
+    assert not layer.trainable_variables
+
+
+def test_fused_batch_normalization_equals_that_of_keras(recipes):
+    options = {"momentum": 0.6, "epsilon": 1e-5, "scale": False}
+    fused = recipes["FusedBatchNormalization"](**options)
+    composed = keras.layers.BatchNormalization(**options)
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        batch = generator.normal(3, 2, (200, 4, 4, 6)).astype("float32")
+        assert np.allclose(fused(batch, training=True), composed(batch, training=True), atol=1e-4)
+    assert np.allclose(fused(batch), composed(batch), atol=2e-3)
+    assert np.allclose(fused.moving_mean, composed.moving_mean, atol=1e-4)
+    assert np.allclose(fused.moving_variance, composed.moving_variance, rtol=2e-3)
+
+
+def test_smoothed_targets_leave_the_rest_to_all_classes(recipes):
+    loss = recipes["SmoothedCrossEntropy"](from_logits=True, label_smoothing=0.2)
+    logits = np.array([[2.0] + [0.0] * 9, [0.0] * 10], "float32")
+    target = np.full((2, 10), 0.02)
+    target[[0, 1], [0, 3]] += 0.8
+    log_softmax = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    expected = -(target * log_softmax).sum(axis=1).mean()
+    assert float(loss(np.array([0, 3]), logits)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_recipe_trains_through_its_stages_and_learns(recipes, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_RUNS_DIR", str(tmp_path))
+    labels = np.arange(64) % 2
+    images = np.random.default_rng(0).integers(0, 60, (64, 32, 32, 3)).astype(np.uint8)
+    images[labels == 1, :, :, 0] += 150
+    recipe = small(recipes, stages=((24, 3), (32, 3)))
+    trained = recipes["train"](recipe, images, labels, name="x", seed=0, progress=None)
+    assert int(trained.model.optimizer.iterations) == 6 * 4
+    assert trained.seconds > 0
+    assert (recipes["plain_logits"](trained, images).argmax(axis=1) == labels).mean() > 0.9
+    assert (recipes["averaged_logits"](trained, images).argmax(axis=1) == labels).mean() > 0.9
+    assert float(trained.model.optimizer.learning_rate) == pytest.approx(0, abs=1e-6)
+
+
+def test_six_views_are_the_image_and_two_moved_ones_each_mirrored(recipes, images):
+    corner = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
+    trained = recipes["Trained"](corner, lambda batch: batch.astype("float32"), 0.0)
+    seen = recipes["averaged_logits"](trained, images)[:, 0]  # the red of the upper left pixel
+    red = images[..., 0].astype(float)
+    still = (red[:, 0, 0] + red[:, 0, 31]) / 4
+    moved = (red[:, 1, 1] + red[:, 1, 30]) / 4  # the border repeats mirrored pixels
+    assert np.allclose(seen, still + moved, atol=1e-3)
+
+
+def test_measurements_hold_only_for_the_cells_that_they_were_made_with(racing, monkeypatch):
+    cells = racing.recipe_cells()
+    before = {key: racing.settings(key) for key in racing.ROWS}
+    changed = [text.replace("(28, 12)", "(28, 13)") for text in cells]
+    assert changed != cells
+    monkeypatch.setattr(racing, "recipe_cells", lambda: changed)
+    after = {key: racing.settings(key) for key in racing.ROWS}
+    assert {key for key in before if before[key] != after[key]} == {"mnist"}
+
+
+def measurement(row, seed, seconds, **more):
+    return {"row": row, "seed": seed, "seconds": seconds, "epochs": 1, "trained_epochs": 1} | more
+
+
+def test_the_table_gives_means_ranges_and_ratios(racing):
+    content = {
+        "measurements": [
+            measurement("s4", 0, 100.0, epochs=85),
+            measurement("90", 0, 40.0, test_images=200, correct=180, correct_averaged=182),
+            measurement("90", 1, 60.0, test_images=200, correct=178, correct_averaged=184),
+            measurement("mnist", 0, 30.0, test_images=200, correct=199),
+        ],
+        "airbench": {
+            "timed": [{"optimizer": "SGD", "number_format": "float32", "seconds": 850.0}],
+        },
+    }
+    s4, ninety, mnist, airbench = racing.table(content)
+    assert s4["seconds"] == 8500 and s4["test accuracy"] == ""
+    assert ninety["test accuracy"] == "89.50 (89.00 to 90.00)"
+    assert ninety["six views"] == "91.50 (91.00 to 92.00)"
+    assert ninety["seconds"] == 50 and ninety["times less than S4"] == 170.0
+    assert mnist["times less than S4"] == ""  # another task
+    assert airbench["times less than S4"] == 10.0
+
+
+def test_the_race_is_read_from_its_record(racing, monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_RESULTS_DIR", str(tmp_path))
+    assert records.race() is None
+    content = {"measurements": [measurement("s4", 0, 100.0, epochs=85)]}
+    (tmp_path / "race.json").write_text(json.dumps(content | {"table": racing.table(content)}))
+    assert list(records.race().index) == ["S4's recipe"]
