@@ -6,6 +6,7 @@ from copy import deepcopy
 from html import unescape
 
 import nbformat
+import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -350,6 +351,14 @@ def test_a_run_without_validation_has_no_accuracy():
     row, _, stamp = site.results_table([run]).splitlines()[-3:]
     assert row == "| 07 | digits | 1 | 40,000 | not measured | 1 min 5 s |"
     assert stamp == ("Measured on 2 cores of A processor, Python 3.11.0, Keras 3.15.0, 2020-01-02.")
+
+
+def test_the_race_becomes_a_table_or_a_sentence():
+    assert "make race" in site.race_table(None)
+    race = pd.DataFrame([{"recipe": "a", "seconds": 12}, {"recipe": "b", "seconds": 3}])
+    head, rule, *rows = site.race_table(race.set_index("recipe")).splitlines()[-4:]
+    assert (head, rule) == ("| recipe | seconds |", "|---|---|")
+    assert rows == ["| a | 12 |", "| b | 3 |"]
 
 
 def test_without_a_picture_of_a_run_the_stand_in_picture_is_shown():

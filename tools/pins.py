@@ -52,7 +52,8 @@ def main() -> int:
     command = [
         "uv", "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11",
         "--fork-strategy", "fewest", "--extra", "cpu", "--extra", "lab", "--extra", "site",
-        "--extra", "test", "--extra", "cluster", "--no-header", "--quiet", *(["--upgrade"] if options.upgrade else []),
+        "--extra", "test", "--extra", "cluster", "--no-header", "--quiet",
+        *(["--upgrade"] if options.upgrade else []),
     ]  # fmt: skip
     target = ROOT / "requirements.txt"
     output = ["--output-file", str(target)]
