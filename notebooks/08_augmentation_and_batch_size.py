@@ -744,8 +744,8 @@ print(f"S4: best {s4['best_test_accuracy']:.2%}, last epoch {s4['last_test_accur
 
 # %% [markdown]
 # With one epoch there is no choice, and the number should be near 0. The line shows by how much the
-# best of many is better *on the images that chose it*. With more images the effect shrinks, but it
-# never has the other sign: it always flatters. So validation images choose, and the test images
+# best of many is better *on the images that chose it*. With more images the effect shrinks; but on
+# average it flatters, never the other way round. So validation images choose, and the test images
 # are asked once.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -903,7 +903,7 @@ draw("epochs", "kept")
 
 # %% [markdown]
 # Read upward from one epoch. A larger batch takes fewer steps to get there, with a rate chosen for
-# the small one. That it lags here says only that few steps lead less far than many.
+# the small one. Where it lags, the picture says only that few steps lead less far than many.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ### Equal steps
@@ -995,23 +995,26 @@ for label in ("kept", "scaled"):
 # ### What goes wrong: slow is not divergent (M4.6)
 #
 # S4 said of the largest batches that they do not converge. To *diverge* is something else than to
-# be slow: the loss rises beyond that of guessing, or is no number at all any more. Both can be
+# be slow: the loss rises beyond that of guessing, or is no number at all any more. That can be
 # checked.
 
 # %%
 guessing = math.log(len(data.class_names))
 for setting, results in study.items():
     first, last = (np.array([result.history["loss"][k] for result in results]) for k in (0, -1))
-    diverged = ~(last < guessing + 0.05)  # also true for a loss that is no number
-    state = "diverged" if diverged.any() else "falling" if (last < first).all() else "standing"
+    if not (last < guessing + 0.05).all():  # also catches a loss that is no number
+        state = "diverged"
+    else:
+        state = "learning" if (last < guessing - 0.02).all() else "no better than guessing"
     change = f"{first.mean():.2f} to {last.mean():.2f}"
     print(f"batch {setting[0]:3}, rate {setting[1]:6}: {change}, {state}")
 print(f"loss of guessing: {guessing:.2f}")
 
 # %% [markdown]
-# A loss that still falls when the run ends has not been given enough steps. Where you read
-# "diverged", lower the rate or let it climb. "Standing" near the loss of guessing means that the
-# network has learned nothing yet.
+# Where you read "diverged", lower the rate or let it climb. "No better than guessing" can mean two
+# things: too few steps so far, or a rate so large that the network *died*: its ReLUs have come to
+# answer 0 to every image, and no gradient flows any more. More steps, and a run with a lower rate,
+# tell the two apart. S4 tried neither.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ### What goes wrong: one object for all sizes (M4.5)

@@ -91,8 +91,8 @@ seeds = range(profile.pick(smoke=1, quick=1, full=3))
 narrower = profile.pick(smoke=8, quick=4, full=1)  # divides the filters of every network
 small_batch = profile.pick(smoke=20, quick=32, full=64)  # S4's batch size in full
 large_batch = profile.pick(smoke=50, quick=100, full=1000)
-epochs = profile.pick(smoke=1, quick=6, full=7)
-stages = profile.pick(smoke=((24, 1),), quick=((24, 4), (32, 2)), full=((24, 4), (32, 3)))
+epochs = profile.pick(smoke=1, quick=6, full=6)
+stages = profile.pick(smoke=((24, 1),), quick=((24, 4), (32, 2)), full=((24, 4), (32, 2)))
 
 # %%
 data = datasets.load_cifar10(train_images=train_images, test_images=1000)
@@ -340,7 +340,7 @@ def activated(x, recipe):
 
 # %%
 recipes["slim network"] = replace(
-    recipes["S4's recipe"], network=slim, widths=narrow((32, 128, 160))
+    recipes["S4's recipe"], network=slim, widths=narrow((32, 128, 128))
 )
 ladder["slim network"] = climb("slim network", recipes["slim network"])
 gain("slim network", over="S4's recipe")
@@ -756,8 +756,8 @@ if all(noted_without.values()):
 def race_to_90():
     return Recipe(
         network=slim,
-        widths=(32, 128, 160),
-        stages=((24, 4), (32, 3)),
+        widths=(32, 128, 128),
+        stages=((24, 4), (32, 2)),
         batch_size=1000,
         optimizer=muon,
         number_format=fast_format(),
@@ -792,7 +792,7 @@ def race_on_mnist():
 # Here is the first of them, at the size of your profile.
 
 # %%
-final = replace(race_to_90(), widths=narrow((32, 128, 160)), stages=stages, batch_size=large_batch)
+final = replace(race_to_90(), widths=narrow((32, 128, 128)), stages=stages, batch_size=large_batch)
 finished = train(final, split.x_train, split.y_train, name="09_race_to_90", seed=0, progress="plot")
 
 # %%
