@@ -76,6 +76,7 @@ sync: $(READY) ## write each .ipynb from its .py
 test: lint ## everything that CI runs
 	$(BIN)/python -m tools.pairing check
 	$(BIN)/python -m tools.guide --check
+	$(BIN)/python -m tools.ladder --check
 	$(BIN)/python -m tools.address --check
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser tests
 	$(BIN)/python -m tools.check_notebooks
@@ -94,8 +95,9 @@ record: $(READY) ## record full runs in results/ (hours); NB=02 for one, CLUSTER
 	$(BIN)/python -m tools.record $(if $(CLUSTER),--cluster $(CLUSTER)) $(NB)
 
 .PHONY: guide
-guide: $(READY) ## write the instructor guide's tables from results/
+guide: $(READY) ## write results/ into the instructor guide's tables and the headings of 09
 	$(BIN)/python -m tools.guide
+	$(BIN)/python -m tools.ladder
 
 .PHONY: small
 small: $(READY) ## run the notebooks on one processor in 2 GB, as on Binder; NB=02 for one

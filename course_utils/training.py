@@ -432,7 +432,11 @@ def _settings(
         "state": _hash(*(keras.ops.convert_to_numpy(v).tobytes() for v in _variables(model))),
         "train": _fingerprint(batches),
         "validation": validation and _fingerprint(validation),
-        "callbacks": [[type(callback).__name__, _plain_state(callback)] for callback in callbacks],
+        # Copies: a list that the callback fills while it trains must not change the settings.
+        "callbacks": [
+            [type(callback).__name__, copy.deepcopy(_plain_state(callback))]
+            for callback in callbacks
+        ],
         "epochs": epochs,
         "seed": seed,
         "keras": keras.__version__,

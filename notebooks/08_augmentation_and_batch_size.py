@@ -762,7 +762,7 @@ print(f"S4: best {s4['best_test_accuracy']:.2%}, last epoch {s4['last_test_accur
 
 # %%
 study_width = profile.pick(smoke=4, quick=8, full=16)
-study_size = profile.pick(smoke=128, quick=896, full=20_480)
+study_size = profile.pick(smoke=128, quick=768, full=20_480)
 batch_sizes = profile.pick(smoke=(16, 32), quick=(16, 32, 64, 128), full=(64, 128, 256, 512))
 study_epochs = profile.pick(smoke=2, quick=8, full=16)
 small, large = batch_sizes[0], batch_sizes[-1]
@@ -1197,7 +1197,7 @@ for name in list(VARIANTS)[1:]:
 
 # %%
 headline_width = profile.pick(smoke=4, quick=16, full=64)
-headline_epochs = profile.pick(smoke=2, quick=8, full=14)
+headline_epochs = profile.pick(smoke=2, quick=6, full=14)
 kept = {
     "highest validation accuracy": (folder / "headline_accuracy.keras", "val_accuracy"),
     "lowest validation loss": (folder / "headline_loss.keras", "val_loss"),

@@ -211,16 +211,16 @@ def validation_accuracy(logits):
 
 
 def climb(rung, recipe, *, logits_of=plain_logits, trained_as=None):
-    """Train a recipe with each seed; return a row of accuracy and seconds for each."""
+    """Train a recipe with each seed; return accuracy and seconds of each."""
     rows = []
     for seed in seeds:
         name = slug(trained_as or rung)  # a training of this name is not repeated
         trained = train(recipe, split.x_train, split.y_train, name=name, seed=seed)
         logits = logits_of(trained, split.x_validation)
         row = {"accuracy": validation_accuracy(logits), "seconds": trained.seconds}
-        records.note(slug(rung), seed=seed, **row)
+        records.note(f"09 {rung}", seed=seed, **row)
         rows.append(row)
-    return pd.DataFrame(rows)
+    return rows
 
 
 def slug(rung):
@@ -229,26 +229,17 @@ def slug(rung):
 
 # %% [markdown]
 # `gain` compares two rungs: the difference of their mean accuracies in points (hundredths), with
-# the standard error of that difference where several seeds ran, and the ratio of their seconds.
+# its standard error where several seeds ran, and the ratio of their seconds. Where a full run is on
+# record, the heading of the rung carries its gain, too.
 
 
 # %%
-def difference(rows, rows_below):
-    points = 100 * (rows["accuracy"].mean() - rows_below["accuracy"].mean())
-    times = rows_below["seconds"].mean() / rows["seconds"].mean()
-    spread = ""
-    if len(rows) > 1:
-        variances = [r["accuracy"].var() / len(r) for r in (rows, rows_below)]
-        spread = f" ± {100 * math.sqrt(sum(variances)):.2f}"
-    return f"{points:+.2f}{spread} points, {times:.2f} times as fast ({len(rows)} seeds)"
-
-
 def gain(rung, *, over):
     lines = [f"**{rung}**, compared with {over}:"]
-    lines.append(f"- here: {difference(ladder[rung], ladder[over])}")
-    noted = [records.noted(slug(name)) for name in (rung, over)]
+    lines.append(f"- here ({len(seeds)} seeds): {records.gain(ladder[rung], ladder[over])}")
+    noted = [records.noted(f"09 {name}") for name in (rung, over)]
     if all(noted):
-        lines.append(f"- on record, all images: {difference(*map(pd.DataFrame, noted))}")
+        lines.append(f"- on record ({len(noted[0])} seeds, all images): {records.gain(*noted)}")
     return Markdown("\n".join(lines))
 
 
@@ -303,7 +294,7 @@ recipes["S4's recipe"] = replace(
     s4_recipe(), widths=narrow((64, 128, 256)), stages=((32, epochs),), batch_size=small_batch
 )
 ladder["S4's recipe"] = climb("S4's recipe", recipes["S4's recipe"])
-ladder["S4's recipe"].round(3)
+pd.DataFrame(ladder["S4's recipe"]).round(3)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A slim network that pools early
@@ -640,20 +631,18 @@ gain("test-time averaging", over="Muon")
 # **Before you run this:** which rungs gave time, and which accuracy?
 
 # %%
-table = pd.DataFrame(
-    {
-        "accuracy": [rows["accuracy"].mean() for rows in ladder.values()],
-        "seconds": [rows["seconds"].mean() for rows in ladder.values()],
-    },
-    index=ladder.keys(),
-)
+def means(rows_of_rungs):
+    return pd.DataFrame({rung: pd.DataFrame(rows).mean() for rung, rows in rows_of_rungs.items()}).T
+
+
+table = means(ladder)
 table.round(3)
 
 # %%
 lines = {"this run": (table["seconds"], 100 * table["accuracy"])}
-noted = {rung: records.noted(slug(rung)) for rung in ladder}
+noted = {rung: records.noted(f"09 {rung}") for rung in ladder}
 if all(noted.values()):
-    recorded = pd.DataFrame({rung: pd.DataFrame(rows).mean() for rung, rows in noted.items()}).T
+    recorded = means(noted)
     lines["on record, all images"] = (recorded["seconds"], 100 * recorded["accuracy"])
 dashboards.line_plot(
     lines,
@@ -695,7 +684,7 @@ tried = {
 number_tried = profile.pick(smoke=1, quick=3, full=3)
 outcomes = {name: climb(name, tried[name]) for name in list(tried)[:number_tried]}
 for name, rows in outcomes.items():
-    print(f"{name:18} {difference(rows, ladder['Muon'])}")
+    print(f"{name:18} {records.gain(rows, ladder['Muon'])}")
 
 # %% [markdown]
 # Read each line against the last rung of the ladder. A gain that is smaller than its standard error
@@ -731,15 +720,14 @@ removed = {name: climb(f"without {name}", without[name]) for name in list(withou
 
 # %%
 for name, rows in removed.items():
-    print(f"without {name:22} {difference(rows, ladder['Muon'])}")
+    print(f"without {name:22} {records.gain(rows, ladder['Muon'])}")
 
 # %%
-noted_top = pd.DataFrame(records.noted(slug("Muon")))
-noted_without = {name: records.noted(slug(f"without {name}")) for name in without}
+noted_without = {name: records.noted(f"09 without {name}") for name in without}
 if all(noted_without.values()):
     print("on record, all images:")
     for name, rows in noted_without.items():
-        print(f"without {name:22} {difference(pd.DataFrame(rows), noted_top)}")
+        print(f"without {name:22} {records.gain(rows, noted['Muon'])}")
 
 # %% [markdown]
 # A trick whose removal costs nothing, with all seeds, can go: simpler is better. A trick may pay in
@@ -965,7 +953,7 @@ def pixels(recipe):
     return sum(epochs * size**2 for size, epochs in recipe.stages)
 
 
-on_top = ladder["Muon"]["accuracy"].iloc[0]
+on_top = ladder["Muon"][0]["accuracy"]
 standard_error = math.sqrt(on_top * (1 - on_top) / len(split.y_validation))
 to_reach = on_top - 2 * standard_error
 print(f"Reach {to_reach:.3f} with at most {pixels(final):,} pixels per image.")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from course_utils import records
+from tools import ladder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -185,3 +186,32 @@ def test_the_race_is_read_from_its_record(racing, monkeypatch, tmp_path):
     content = {"measurements": [measurement("s4", 0, 100.0, epochs=85)]}
     (tmp_path / "race.json").write_text(json.dumps(content | {"table": racing.table(content)}))
     assert list(records.race().index) == ["S4's recipe"]
+
+
+NOTEBOOK = """\
+# %% [markdown]
+# ## Ground
+# %%
+climb("ground")
+# %% [markdown]
+# ## Smooth labels: +9.00 points, 1.00 times as fast
+# Text.
+# %%
+gain("smooth", over="ground")
+# %% [markdown]
+# ## Not measured: a colon
+# %%
+gain("other", over="smooth")
+"""
+
+
+def test_headings_carry_the_gain_on_record_and_lose_a_stale_one():
+    rows = {
+        "09 ground": [{"accuracy": 0.5, "seconds": 30.0}, {"accuracy": 0.52, "seconds": 30.0}],
+        "09 smooth": [{"accuracy": 0.6, "seconds": 20.0}, {"accuracy": 0.6, "seconds": 20.0}],
+    }
+    written = ladder.headed(NOTEBOOK, lambda name: rows.get(name, []))
+    assert "# ## Smooth labels: +9.00 ± 1.00 points, 1.50 times as fast\n" in written
+    assert "# ## Not measured: a colon\n" in written and "# ## Ground\n" in written
+    assert ladder.headed(written, lambda name: rows.get(name, [])) == written
+    assert "# ## Smooth labels\n" in ladder.headed(written, lambda name: [])

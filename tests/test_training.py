@@ -112,6 +112,28 @@ def test_a_finished_run_is_read_back_not_repeated():
     assert same_weights(first_model, again_model)
 
 
+class KeepArrays(keras.callbacks.Callback):
+    """Fill a list that was there from the beginning."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.kept.append(np.full(3, epoch))
+
+
+def test_a_list_that_a_callback_fills_stays_out_of_the_settings(tmp_path):
+    keeper = KeepArrays()
+    arguments = {"name": "x", "epochs": 2, "folder": tmp_path, "progress": None}
+    run = training.fit(build(), train_batches(), callbacks=[keeper], **arguments)
+    settings = json.loads((run.path / "run.json").read_text())["settings"]
+    assert settings["callbacks"] == [["KeepArrays", {"kept": []}]]
+    again = KeepArrays()
+    assert training.fit(build(), train_batches(), callbacks=[again], **arguments).reused
+    assert [list(array) for array in again.kept] == [[0, 0, 0], [1, 1, 1]]
+
+
 def test_callbacks_of_a_run_that_is_read_back_know_what_they_saw():
     first, again = BatchHistory(), BatchHistory()
     fit(build(), callbacks=[first])
