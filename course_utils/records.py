@@ -100,9 +100,7 @@ def noted(name: str) -> list[dict[str, float]]:
     return [entry["figures"] for entry in sorted(found, key=lambda entry: entry["seed"])]
 
 
-def gain(
-    rows: Sequence[Mapping[str, float]], rows_below: Sequence[Mapping[str, float]]
-) -> str:
+def gain(rows: Sequence[Mapping[str, float]], rows_below: Sequence[Mapping[str, float]]) -> str:
     """Say what one experiment gained over another, in accuracy and in time.
 
     Parameters

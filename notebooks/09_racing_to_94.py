@@ -630,6 +630,7 @@ gain("test-time averaging", over="Muon")
 #
 # **Before you run this:** which rungs gave time, and which accuracy?
 
+
 # %%
 def means(rows_of_rungs):
     return pd.DataFrame({rung: pd.DataFrame(rows).mean() for rung, rows in rows_of_rungs.items()}).T
