@@ -528,9 +528,11 @@ class Identity(keras.initializers.Initializer):
 
 
 # %%
-recipes["identity start"] = replace(recipes["whitening"], initializer=Identity())
-ladder["identity start"] = climb("identity start", recipes["identity start"])
-gain("identity start", over="whitening")
+recipes["identity initialization"] = replace(recipes["whitening"], initializer=Identity())
+ladder["identity initialization"] = climb(
+    "identity initialization", recipes["identity initialization"]
+)
+gain("identity initialization", over="whitening")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Smaller images first
@@ -541,9 +543,9 @@ gain("identity start", over="whitening")
 # Since no layer of `slim` fixes the size, the same weights go on.
 
 # %%
-recipes["smaller images first"] = replace(recipes["identity start"], stages=stages)
+recipes["smaller images first"] = replace(recipes["identity initialization"], stages=stages)
 ladder["smaller images first"] = climb("smaller images first", recipes["smaller images first"])
-gain("smaller images first", over="identity start")
+gain("smaller images first", over="identity initialization")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Muon: steps that use every direction
@@ -600,7 +602,7 @@ ladder["Muon"] = climb("Muon", recipes["Muon"])
 gain("Muon", over="smaller images first")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Look six times: test-time averaging
+# ## Look six times: test-time augmentation
 #
 # At test time, show the network each image as it is and moved by one pixel to either corner, each
 # mirrored and not, and average the six answers. Training costs nothing more; predicting costs six
@@ -620,10 +622,10 @@ def averaged_logits(trained, images):
 
 
 # %%
-ladder["test-time averaging"] = climb(
-    "test-time averaging", recipes["Muon"], logits_of=averaged_logits, trained_as="Muon"
+ladder["test-time augmentation"] = climb(
+    "test-time augmentation", recipes["Muon"], logits_of=averaged_logits, trained_as="Muon"
 )
-gain("test-time averaging", over="Muon")
+gain("test-time augmentation", over="Muon")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The whole ladder
@@ -704,7 +706,7 @@ for name, rows in outcomes.items():
 # %%
 without = {
     "whitening": replace(top, first_layer=None),
-    "identity start": replace(top, initializer="he_normal"),
+    "identity initialization": replace(top, initializer="he_normal"),
     "batch normalization": replace(top, normalization=None),
     "Muon": replace(top, optimizer=one_cycle),
     "label smoothing": replace(top, label_smoothing=0.0),
@@ -1076,7 +1078,7 @@ exercises.quiz("09")
 # ## Further reading
 #
 # - Jordan 2024, [94% on CIFAR-10 in 3.29 seconds on a single GPU](https://arxiv.org/abs/2404.00498):
-#   where whitening, identity start, alternating flip and the six views come from, with an ablation.
+#   where whitening, identity initialization, alternating flip and the six views come from.
 # - Jordan et al. 2024, [Muon](https://kellerjordan.github.io/posts/muon/): the optimizer, and why
 #   nearly orthogonal steps help.
 # - Page 2018, [How to train your ResNet](https://myrtle.ai/learn/how-to-train-your-resnet/): the
