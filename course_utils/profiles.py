@@ -4,7 +4,7 @@
 two minutes on two cores) or ``full`` (all images). A notebook shows where it matters what a
 profile changes: ``epochs = profile.pick(smoke=1, quick=4, full=20)``.
 
-``COURSE_DEVICES=2`` makes every notebook train data-parallel on two devices, without a change in
+``COURSE_DEVICES=2`` makes a notebook train data-parallel on two devices, without a change in
 it: each takes half of every batch. They are the GPUs that are there; where there is none, the
 processor is divided into two logical devices, which shows that it works and makes nothing faster.
 """

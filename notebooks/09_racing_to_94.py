@@ -852,9 +852,9 @@ race if race is not None else Markdown("No race is on record beside this copy of
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Past one machine
 #
-# `COURSE_DEVICES=2` lets any notebook of the course, this one too, train on two devices at a time,
-# each with half of every batch, and `python benchmarks/racing.py --cluster local:2` spreads seeds
-# over a Dask cluster. The page *Past one machine* of the book shows both.
+# `COURSE_DEVICES=2` lets a notebook of the course train on two devices at a time, each with half of
+# every batch, and `python benchmarks/racing.py --cluster local:2` spreads the race's seeds over a
+# Dask cluster. The page *Past one machine* of the book shows both, and says what was tried.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Take-aways
