@@ -87,7 +87,7 @@ validation_fraction = profile.pick(smoke=0.5, quick=0.4, full=0.1)
 batch_size = profile.pick(smoke=50, quick=32, full=64)
 seeds = range(profile.pick(smoke=2, quick=2, full=3))
 width = profile.pick(smoke=4, quick=16, full=32)
-compared_epochs = profile.pick(smoke=1, quick=8, full=8)
+compared_epochs = profile.pick(smoke=1, quick=6, full=8)
 
 # %% [markdown]
 # The data are split as in the earlier notebooks. S4 had no validation images: its test set took
@@ -399,7 +399,7 @@ print(f"the smaller fair gap, mean of {len(seeds)} seeds: {narrower}")
 
 # %%
 long_size = profile.pick(smoke=100, quick=800, full=10_000)
-long_epochs = profile.pick(smoke=4, quick=24, full=40)
+long_epochs = profile.pick(smoke=4, quick=18, full=40)
 patience = profile.pick(smoke=1, quick=4, full=5)
 long_x, long_y = datasets.stratified_subset(split.x_train, split.y_train, long_size, seed=0)
 
@@ -762,7 +762,7 @@ print(f"S4: best {s4['best_test_accuracy']:.2%}, last epoch {s4['last_test_accur
 
 # %%
 study_width = profile.pick(smoke=4, quick=8, full=16)
-study_size = profile.pick(smoke=128, quick=768, full=20_480)
+study_size = profile.pick(smoke=128, quick=512, full=20_480)
 batch_sizes = profile.pick(smoke=(16, 32), quick=(16, 32, 64, 128), full=(64, 128, 256, 512))
 study_epochs = profile.pick(smoke=2, quick=8, full=16)
 small, large = batch_sizes[0], batch_sizes[-1]

@@ -685,7 +685,7 @@ tried = {
 }
 
 # %%
-number_tried = profile.pick(smoke=1, quick=3, full=3)
+number_tried = profile.pick(smoke=1, quick=2, full=3)
 outcomes = {name: climb(name, tried[name]) for name in list(tried)[:number_tried]}
 for name, rows in outcomes.items():
     print(f"{name:18} {records.gain(rows, ladder['Muon'])}")
@@ -751,7 +751,7 @@ without = {
     "smaller images first": replace(top, stages=((32, epochs),)),
     "bfloat16": replace(top, number_format="float32"),
 }
-shown = profile.pick(smoke=1, quick=3, full=len(without))  # the rest: in the full profile
+shown = profile.pick(smoke=1, quick=2, full=len(without))  # the rest: in the full profile
 removed = {name: climb(f"without {name}", without[name]) for name in list(without)[:shown]}
 
 # %%
