@@ -14,7 +14,6 @@ Run ``python benchmarks/racing.py --seeds 0 1 2`` on a machine that does nothing
 from __future__ import annotations
 
 import argparse
-import datetime
 import hashlib
 import json
 import resource
@@ -118,10 +117,7 @@ def measure(key: str, seed: int) -> dict[str, Any]:
         "parameters": trained.model.count_params(),
         "seconds": round(trained.seconds, 1),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "recorded": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "revision": record.revision(),
-        "hardware": record.hardware(),
-        "versions": record.versions(),
+        **record.stamp(),
         "data": datasets.CHECKSUMS[data.name],
     }
     if key != "s4":  # after one epoch of it there is nothing to be tested

@@ -74,6 +74,16 @@ def revision() -> str:
     ).stdout.strip()
 
 
+def stamp() -> dict[str, Any]:
+    """Return when, from which revision, on what and with which versions something is measured."""
+    return {
+        "recorded": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "revision": revision(),
+        "hardware": hardware(),
+        "versions": versions(),
+    }
+
+
 def check_data() -> None:
     """Refuse to record anything but the complete CIFAR-10 and MNIST.
 
@@ -173,10 +183,7 @@ def stamped(
     return {
         "notebook": name,
         "profile": profile,
-        "recorded": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "revision": revision(),
-        "hardware": hardware(),
-        "versions": versions(),
+        **stamp(),
         "data": datasets.CHECKSUMS,
         "notebook_seconds": round(execution.seconds, 1),
         "training_seconds": round(sum(run["seconds"] for run in runs), 1),
