@@ -134,11 +134,7 @@ def crop(size: int) -> Transform:
     def transform(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         _check_batch(images)
         count, height, width, _ = images.shape
-        if size > min(height, width):
-            raise ValueError(
-                f"size is {size}, but the images are {height} x {width} pixels: "
-                f"give a window of at most {min(height, width)} pixels."
-            )
+        _check_fits(size, images, "window")
         top = generator.integers(0, height - size + 1, count)
         left = generator.integers(0, width - size + 1, count)
         return _windows(images, top, left, (size, size))
@@ -283,11 +279,7 @@ def cutout(size: int) -> Transform:
     def transform(images: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         _check_batch(images)
         count, height, width, channels = images.shape
-        if size > min(height, width):
-            raise ValueError(
-                f"size is {size}, but the images are {height} x {width} pixels: "
-                f"give a square of at most {min(height, width)} pixels."
-            )
+        _check_fits(size, images, "square")
         top = generator.integers(0, height - size + 1, size=(count, 1))
         left = generator.integers(0, width - size + 1, size=(count, 1))
         rows, columns = top + np.arange(size), left + np.arange(size)
@@ -612,6 +604,15 @@ def _check_batch(images: np.ndarray) -> None:
         raise ValueError(
             f"a batch of shape {images.shape} and dtype {images.dtype} came in: transforms need "
             "(n, height, width, channels), uint8 or float32; add an axis with images[None]."
+        )
+
+
+def _check_fits(size: int, images: np.ndarray, what: str) -> None:
+    height, width = images.shape[1:3]
+    if size > min(height, width):
+        raise ValueError(
+            f"size is {size}, but the images are {height} x {width} pixels: "
+            f"give a {what} of at most {min(height, width)} pixels."
         )
 
 
