@@ -61,6 +61,7 @@ from tensorboard.util import tensor_util
 
 from course_utils import augmentation, callbacks, dashboards, datasets, display, exercises, training
 
+# %%
 dashboards.extension()
 
 # %% [markdown]
@@ -832,11 +833,13 @@ class StudyRun(NamedTuple):
 study_network = compiled(build_network(study_width), keras.optimizers.SGD(study_rate, momentum=0.9))
 
 
+# %%
 def study_run(size, rate, seed, *, epochs=study_epochs, name="study", net=study_network):
     """Train for some epochs from wherever the network stands."""
     clear_output(wait=True)
     run_name = f"{name}_batch{size}_rate{rate:.3g}_seed{seed}"
     clock = EpochClock()
+    log = keras.callbacks.TensorBoard(folder / "logs" / run_name, write_graph=False)
     training_batches = batches(study_x, study_y, size=size, seed=seed)
     run = training.fit(
         net,
@@ -844,10 +847,7 @@ def study_run(size, rate, seed, *, epochs=study_epochs, name="study", net=study_
         name=f"08_{run_name}",
         epochs=epochs,
         validation=study_validation,
-        callbacks=[
-            clock,
-            keras.callbacks.TensorBoard(folder / "logs" / run_name, write_graph=False),
-        ],
+        callbacks=[clock, log],
         seed=seed,
         progress="line",
     )
@@ -881,6 +881,7 @@ def positions(result, axis):
     return epochs * unit[axis]
 
 
+# %%
 def draw(axis, label):
     """Draw the mean validation accuracy of each batch size on one of the three axes."""
     lines = {}

@@ -834,7 +834,7 @@ print(f"{averaged:.3f} averaged over six views, on {len(split.x_validation):,} i
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The test images, once
 #
-# Nothing was chosen by them, and nothing will be.
+# Nothing in this run was chosen by them, and nothing will be.
 
 # %% tags=["test-set"]
 test_logits = averaged_logits(finished, data.x_test)
