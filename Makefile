@@ -78,6 +78,7 @@ test: lint ## everything that CI runs
 	$(BIN)/python -m tools.guide --check
 	$(BIN)/python -m tools.ladder --check
 	$(BIN)/python -m tools.address --check
+	$(BIN)/python -m tools.reliability --check
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser tests
 	$(BIN)/python -m tools.check_notebooks
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
@@ -85,6 +86,11 @@ test: lint ## everything that CI runs
 .PHONY: test-browser
 test-browser: $(READY) ## the tests in JupyterLab, the book and the slides, where a Chromium is found
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
+
+.PHONY: reliability
+reliability: $(READY) ## try everything that the page Reliability counts (hours); ONLY=tests/… for one row
+	COURSE_RELIABILITY=full $(BIN)/python -m pytest $(or $(ONLY),tests/reliability tests/browser)
+	$(BIN)/python -m tools.reliability
 
 .PHONY: expected
 expected: $(READY) ## record what cells marked NBVAL_CHECK_OUTPUT print

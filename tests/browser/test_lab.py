@@ -1,6 +1,7 @@
 """The course in JupyterLab, driven as a learner would."""
 
 import ast
+import os
 import re
 import time
 
@@ -13,6 +14,10 @@ import pytest
 from tools import pairing
 
 SOURCES = {source.stem[:2]: source for source in pairing.sources()}
+# Every plot of every notebook is drawn on the pages of the book; in Lab, these three stand for all,
+# but once a week: grids of images, SHAP's own pictures, and TensorBoard's logs.
+FULL = os.environ.get("COURSE_RELIABILITY") == "full"
+IN_LAB = [source.stem for number, source in SOURCES.items() if FULL or number in ("01", "07", "08")]
 
 SET_UP = """
 from course_utils import profiles
@@ -61,7 +66,7 @@ def train(name, *, epochs):
 """
 
 
-@pytest.mark.parametrize("stem", [source.stem for source in SOURCES.values()])
+@pytest.mark.parametrize("stem", IN_LAB)
 def test_a_notebook_runs_and_draws_every_plot(stem, lab, visit, shoot):
     with lab.notebook(visit.page, f"{stem}.ipynb") as notebook:
         notebook.run_all()
