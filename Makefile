@@ -77,6 +77,7 @@ test: lint ## everything that CI runs
 	$(BIN)/python -m tools.pairing check
 	$(BIN)/python -m tools.guide --check
 	$(BIN)/python -m tools.ladder --check
+	$(BIN)/python -m tools.results --check
 	$(BIN)/python -m tools.address --check
 	$(BIN)/python -m tools.reliability --check
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser tests
@@ -92,6 +93,14 @@ reliability: $(READY) ## try everything that the page Reliability counts (hours)
 	COURSE_RELIABILITY=full $(BIN)/python -m pytest $(or $(ONLY),tests/reliability tests/browser)
 	$(BIN)/python -m tools.reliability
 
+.PHONY: audit
+audit: ## ask for known weaknesses of the pinned packages, in an environment of its own
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@# Strict, or packages that could not be looked up would pass.
+	build/audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off \
+		--requirement requirements.txt
+
 .PHONY: expected
 expected: $(READY) ## record what cells marked NBVAL_CHECK_OUTPUT print
 	$(BIN)/python -m tools.check_notebooks --record
@@ -101,9 +110,10 @@ record: $(READY) ## record full runs in results/ (hours); NB=02 for one, CLUSTER
 	$(BIN)/python -m tools.record $(if $(CLUSTER),--cluster $(CLUSTER)) $(NB)
 
 .PHONY: guide
-guide: $(READY) ## write results/ into the instructor guide's tables and the headings of 09
+guide: $(READY) ## write results/ into README, the instructor guide's tables and the headings of 09
 	$(BIN)/python -m tools.guide
 	$(BIN)/python -m tools.ladder
+	$(BIN)/python -m tools.results
 
 .PHONY: small
 small: $(READY) ## run the notebooks on one processor in 2 GB, as on Binder; NB=02 for one

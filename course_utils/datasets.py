@@ -13,11 +13,16 @@ No file is ever unpickled.
 from __future__ import annotations
 
 import hashlib
+import http.client
+import math
 import os
+import ssl
 import tarfile
+import tokenize
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +49,29 @@ CHECKSUMS = {
 }
 
 NUM_CLASSES = 10
-LARGEST_FILE = 1 << 30  # bytes of arrays in one npz; CIFAR-10 has 184 MB
 CONNECT_SECONDS = 10.0
+
+# What zipfile, zlib and NumPy's reader of headers raise on a damaged file.
+DAMAGED = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    MemoryError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
+# What a network does to a download; OSErrors of another kind are the disk's.
+BROKEN_NETWORK = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    TimeoutError,
+    ConnectionError,
+    ssl.SSLError,
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +122,8 @@ class _Dataset(NamedTuple):
     test_size: int
     class_names: tuple[str, ...]
     url: str
+    archive_bytes: int
+    archive_checksum: str  # SHA-256 of what the address sends
     convert: Callable[[Path], dict[str, np.ndarray]]
     make_stand_in: Callable[[], Data]
 
@@ -352,22 +380,27 @@ def _find(name: str, dataset: _Dataset) -> Data:
     folder = os.environ.get("COURSE_DATA_DIR", "").strip()
     if folder:
         path = Path(folder) / f"{name}.npz"
-        if not path.is_file():
+        if not path.exists():
             raise FileNotFoundError(
                 f"COURSE_DATA_DIR is {folder!r}, but it holds no {name}.npz: put the file there, "
                 "or unset COURSE_DATA_DIR to download the data."
             )
         return _read(path, name, "COURSE_DATA_DIR")
     cached = _cache_folder() / f"{name}.npz"
-    if cached.is_file():
+    if cached.exists():
         return _read(cached, name, "the Keras cache")
     if os.environ.get("COURSE_OFFLINE") == "1":
         return _announce(dataset.make_stand_in(), dataset, "COURSE_OFFLINE=1")
     try:
         _fetch(dataset, cached)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except BROKEN_NETWORK as error:
         reason = getattr(error, "reason", error)
         return _announce(dataset.make_stand_in(), dataset, f"no download: {reason}")
+    except OSError as error:
+        raise OSError(
+            f"{cached} cannot be written ({error.strerror}): make room for it, set KERAS_HOME to a "
+            "folder that you may write, or COURSE_DATA_DIR to one with the npz files."
+        ) from error
     return _read(cached, name, "the official download")
 
 
@@ -393,22 +426,12 @@ def _read(path: Path, name: str, found_in: str) -> Data:
     dataset = DATASETS[name]
     hint = "replace it by the official file, or remove it to use another source."
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > LARGEST_FILE:
-            raise ValueError(f"it unpacks to {unpacked:,} bytes, more than {LARGEST_FILE:,}")
-        with np.load(path, allow_pickle=False) as content:
-            missing = [key for key in KEYS if key not in content.files]
-            if missing:
-                raise ValueError(f"it lacks {', '.join(missing)} of {', '.join(KEYS)}")
-            arrays = {key: content[key] for key in KEYS}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError(f"{path} is not a readable {dataset.title} file ({error}): {hint}") from (
+        arrays = _arrays(path, dataset)
+    except DAMAGED as error:
+        # What the libraries say may be empty, or quote a header of ten thousand characters.
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise ValueError(f"{path} is not a readable {dataset.title} file ({reason}): {hint}") from (
             error
-        )
-    for part in ("train", "test"):
-        arrays[f"x_{part}"], arrays[f"y_{part}"] = _checked(
-            path, dataset, part, arrays[f"x_{part}"], arrays[f"y_{part}"], hint
         )
     official = all(
         array_checksum(arrays[key]) == checksum for key, checksum in CHECKSUMS[name].items()
@@ -431,29 +454,78 @@ def _read(path: Path, name: str, found_in: str) -> Data:
     )
 
 
-def _checked(
-    path: Path, dataset: _Dataset, part: str, images: np.ndarray, labels: np.ndarray, hint: str
-) -> tuple[np.ndarray, np.ndarray]:
-    height, width, channels = dataset.image_shape
-    if channels == 1 and images.shape[1:] == (height, width):
-        images = images[..., np.newaxis]
-    if images.dtype != np.uint8 or images.shape[1:] != dataset.image_shape or not len(images):
+def _arrays(path: Path, dataset: _Dataset) -> dict[str, np.ndarray]:
+    """Return the arrays of an npz file, its images with channels and its labels flat, as uint8.
+
+    Nothing is unpacked before all headers have shown that no array is larger than the official
+    one, so a file takes no more memory than that, whatever it claims.
+    """
+    if not path.is_file():
+        raise ValueError("it is not a file")
+    with zipfile.ZipFile(path) as archive:
+        members = archive.namelist()
+        missing = [key for key in KEYS if f"{key}.npy" not in members]
+        if missing:
+            raise ValueError(f"it lacks {', '.join(missing)} of {', '.join(KEYS)}")
+        if len(members) > len(KEYS):
+            raise ValueError(f"it holds {len(members):,} arrays in place of {', '.join(KEYS)}")
+        for part, most in (("train", dataset.train_size), ("test", dataset.test_size)):
+            _check_headers(archive, part, most, dataset.image_shape)
+        arrays = {}
+        for key in KEYS:
+            with archive.open(f"{key}.npy") as member:
+                arrays[key] = np.lib.format.read_array(member, allow_pickle=False)
+    for part in ("train", "test"):
+        labels = arrays[f"y_{part}"]
+        if labels.min() < 0 or labels.max() >= NUM_CLASSES:
+            raise ValueError(
+                f"y_{part} has labels from {labels.min()} to {labels.max()}, but they must lie "
+                f"between 0 and {NUM_CLASSES - 1}"
+            )
+        arrays[f"y_{part}"] = labels.reshape(-1).astype(np.uint8)
+        arrays[f"x_{part}"] = arrays[f"x_{part}"].reshape(-1, *dataset.image_shape)
+    return arrays
+
+
+def _check_headers(
+    archive: zipfile.ZipFile, part: str, most: int, image_shape: tuple[int, int, int]
+) -> None:
+    """Refuse images and labels by what their headers promise."""
+    height, width, channels = image_shape
+    forms = {image_shape, image_shape[:2]} if channels == 1 else {image_shape}
+    shape, dtype = _header(archive, f"x_{part}")
+    if dtype != np.uint8 or shape[1:] not in forms:
         raise ValueError(
-            f"{path}: x_{part} is {images.dtype} of shape {images.shape}, but {dataset.title} is "
-            f"uint8 of shape (n, {height}, {width}, {channels}): {hint}"
+            f"x_{part} is {dtype} of shape {shape}, but uint8 of shape "
+            f"(n, {height}, {width}, {channels}) is needed"
         )
-    if labels.shape not in {(len(images),), (len(images), 1)} or labels.dtype.kind not in "iu":
+    count = shape[0]
+    if not 0 < count <= most:
+        raise ValueError(f"x_{part} has {count:,} images, but 1 to {most:,} are needed")
+    shape, dtype = _header(archive, f"y_{part}")
+    if dtype.kind not in "iu" or shape not in {(count,), (count, 1)}:
         raise ValueError(
-            f"{path}: y_{part} is {labels.dtype} of shape {labels.shape}, but {len(images)} "
-            f"integer labels are needed: {hint}"
+            f"y_{part} is {dtype} of shape {shape}, but {count} integer labels are needed"
         )
-    labels = labels.reshape(-1)
-    if labels.min() < 0 or labels.max() >= NUM_CLASSES:
+
+
+def _header(archive: zipfile.ZipFile, key: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Return the shape and type that an array's header promises, if its entry has as many bytes."""
+    entry = archive.getinfo(f"{key}.npy")
+    # Python unpacks these two in small steps; the others it would unpack at once, however large.
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{key} is compressed in a way that np.savez never uses")
+    with archive.open(entry) as member:
+        version = np.lib.format.read_magic(member)
+        if version != (1, 0):
+            raise ValueError(f"{key} has an npy header of version {version} in place of (1, 0)")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+        promised = member.tell() + math.prod(shape) * dtype.itemsize
+    if promised != entry.file_size:
         raise ValueError(
-            f"{path}: y_{part} has labels from {labels.min()} to {labels.max()}, but they must "
-            f"lie between 0 and {NUM_CLASSES - 1}: {hint}"
+            f"{key} promises {promised:,} bytes, but the archive holds {entry.file_size:,}"
         )
-    return images, labels.astype(np.uint8)
+    return shape, dtype
 
 
 def _fetch(dataset: _Dataset, target: Path) -> None:
@@ -465,47 +537,52 @@ def _fetch(dataset: _Dataset, target: Path) -> None:
         if target.is_file():  # another notebook fetched it while this one waited
             return
         archive = target.with_name(dataset.url.rsplit("/", 1)[-1] + ".download")
-        _download(dataset.url, archive, dataset.title)
-        try:
-            arrays = dataset.convert(archive)
-        except (tarfile.TarError, zipfile.BadZipFile, ValueError, KeyError, EOFError):
-            arrays = {}
-        checksums = {key: array_checksum(array) for key, array in arrays.items()}
-        if checksums != CHECKSUMS[target.stem]:
+        _download(dataset, archive)
+        with open(archive, "rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        if checksum != dataset.archive_checksum:
             archive.unlink()
             raise ValueError(
                 f"What {dataset.url} sent is not the official file: a proxy or a login page may "
                 "have answered in its place; try another network, or set COURSE_DATA_DIR to a "
                 "folder with the npz files."
             )
-        temporary = target.with_name(f"{target.name}.{os.getpid()}.npz")
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
-        os.replace(temporary, target)
+        # Only the holder of the lock writes it, so one name does, and nothing is left for long.
+        temporary = target.with_name(f".{target.stem}.new.npz")
+        try:
+            np.savez_compressed(temporary, allow_pickle=False, **dataset.convert(archive))
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
         archive.unlink()
 
 
-def _download(url: str, target: Path, title: str) -> None:
+def _download(dataset: _Dataset, target: Path) -> None:
     """Fetch a file, showing progress; what came before an interruption is kept and built upon."""
     from keras.utils import Progbar
 
-    partial = target.with_name(target.name + ".part")
     if target.is_file():
         return
+    partial = target.with_name(f"{target.name}.part")
     have = partial.stat().st_size if partial.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    print(f"Downloading {title} from {url}")
-    with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as response:
-        resumed = response.status == 206
-        have = have if resumed else 0
-        length = response.headers.get("Content-Length")
-        progress = Progbar(have + int(length) if length else None, unit_name="byte")
-        with open(partial, "ab" if resumed else "wb") as file:
-            while block := response.read(1 << 16):
-                file.write(block)
-                have += len(block)
-                progress.update(have)
-    if length and progress.target != have:
-        raise ConnectionError(f"the connection broke off after {have:,} bytes; run again to go on")
+    if have < dataset.archive_bytes:
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        request = urllib.request.Request(dataset.url, headers=headers)
+        print(f"Downloading {dataset.title} from {dataset.url}")
+        with urllib.request.urlopen(request, timeout=CONNECT_SECONDS) as response:
+            resumed = response.status == 206
+            have = have if resumed else 0
+            progress = Progbar(dataset.archive_bytes, unit_name="byte")
+            with open(partial, "ab" if resumed else "wb") as file:
+                # A server that sends more than there is gets no further.
+                while have <= dataset.archive_bytes and (block := response.read(1 << 16)):
+                    file.write(block)
+                    have += len(block)
+                    progress.update(min(have, dataset.archive_bytes))
+            if have < dataset.archive_bytes and response.length:
+                raise ConnectionError(
+                    f"the connection broke off after {have:,} bytes; run again to go on"
+                )
     os.replace(partial, target)
 
 
@@ -529,8 +606,7 @@ def _convert_cifar10(archive: Path) -> dict[str, np.ndarray]:
 
 
 def _convert_mnist(archive: Path) -> dict[str, np.ndarray]:
-    with np.load(archive, allow_pickle=False) as content:
-        return {key: content[key] for key in KEYS}
+    return _arrays(archive, DATASETS["mnist"])
 
 
 def _mnist_stand_in() -> Data:
@@ -657,6 +733,8 @@ DATASETS = {
             "truck",
         ),  # fmt: skip
         url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        archive_bytes=170_052_171,
+        archive_checksum="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         convert=_convert_cifar10,
         make_stand_in=_cifar10_stand_in,
     ),
@@ -667,6 +745,8 @@ DATASETS = {
         test_size=10_000,
         class_names=tuple(str(digit) for digit in range(NUM_CLASSES)),
         url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz",
+        archive_bytes=11_490_434,
+        archive_checksum="731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1",
         convert=_convert_mnist,
         make_stand_in=_mnist_stand_in,
     ),

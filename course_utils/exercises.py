@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from course_utils import records
+
 GREEN, ORANGE, GRAY = "#009E73", "#E69F00", "#767676"
 
 # Asked since the kernel started: how often each mistake of an exercise, and the last outcome.
@@ -423,7 +425,19 @@ def _data(notebook: str) -> dict[str, Any]:
     file = place / f"{notebook}.json"
     if not file.is_file():
         raise ValueError(f"There is no notebook {notebook!r} with exercises: pass two digits.")
-    return json.loads(file.read_text(encoding="utf-8"))
+    remedy = "install the course anew."
+    return records.read_json(file, "exercise data", remedy, check=_check_data)
+
+
+def _check_data(content: Any) -> None:
+    """Refuse what `encode` has not packed."""
+    try:
+        decode(content["quiz"])
+        for exercise in content["exercises"].values():
+            decode(exercise["rule"])
+            decode(exercise["solution"])
+    except (AttributeError, KeyError, TypeError, zlib.error) as error:
+        raise ValueError(f"a part is missing or damaged: {error}") from error
 
 
 def _exercise(name: str) -> dict[str, str]:

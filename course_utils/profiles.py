@@ -270,6 +270,21 @@ def _before_the_backend_starts() -> Iterator[None]:
         ) from error
 
 
+def first_device() -> str:
+    """Name the device that Keras computes on, the first one where there are several.
+
+    Returns
+    -------
+    str
+        Such as ``"cpu:0"`` or ``"gpu:0"``, in the words of the backend.
+    """
+    import keras
+
+    if keras.backend.backend() == "torch":  # for which Keras lists no devices
+        return str(keras.ops.zeros(1).device)
+    return keras.distribution.list_devices()[0]
+
+
 def has_fast_bfloat16() -> bool:
     """Tell whether this machine multiplies bfloat16 numbers faster than float32 ones.
 
@@ -279,9 +294,7 @@ def has_fast_bfloat16() -> bool:
         True where an accelerator is found, or where Linux names one of the processor's
         instructions for such numbers; False if neither is known.
     """
-    import keras
-
-    if keras.distribution.list_devices("gpu"):
+    if not first_device().startswith("cpu"):
         return True
     processor = Path("/proc/cpuinfo")
     flags = processor.read_text(encoding="utf-8").split() if processor.is_file() else []

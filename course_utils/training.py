@@ -10,7 +10,9 @@ import copy
 import hashlib
 import json
 import os
+import re
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -20,7 +22,7 @@ from typing import Any, Literal, get_args
 import keras
 import numpy as np
 
-from course_utils import augmentation, profiles, records
+from course_utils import augmentation, files, profiles, records
 from course_utils import callbacks as course_callbacks
 
 History = dict[str, list[float]]
@@ -95,8 +97,8 @@ def fit(
     present weights and optimizer state, training and validation data, callbacks, epochs and seed.
     Change one of them and a new run starts. After a kill the run goes on at the last finished
     epoch and ends as if it had not been interrupted, dropout masks, data order and the state of
-    the callbacks included. Interrupting the kernel keeps the finished epochs too, and puts model
-    and callbacks back to where they were, so that the same call goes on.
+    the callbacks included. Interrupting the kernel, or an error on the way, keeps the finished
+    epochs too, and puts model and callbacks back to where they were, so that the same call goes on.
 
     If the environment variable ``COURSE_RECORD`` names a file, a line of JSON about the finished
     run is added to it.
@@ -114,7 +116,7 @@ def fit(
     validation : augmentation.Batches, optional
         Evaluated after each epoch.
     callbacks : sequence of keras.callbacks.Callback
-        Their plain attributes (numbers, texts, lists of them, and arrays) are saved and restored.
+        Their plain attributes (numbers, texts, arrays, and lists of them) are saved and restored.
         A ``CSVLogger`` needs ``append=True`` to keep its earlier rows when a run goes on.
     seed : int
         Recorded with the run, and part of its settings.
@@ -156,24 +158,25 @@ def fit(
     path = _writable(
         Path(folder or runs_folder()) / f"{name}-{_hash(json.dumps(settings).encode())[:12]}"
     )
-    memory = _Memory(path / "state.npz", callbacks)
+    described = _described(model, batches, callbacks)
     start = _Start(model, callbacks)
-    reused = memory.restore(model)
-    recorded = records.recorded(name) if progress else None
-    if reused and progress:
-        course_callbacks.show_finished(
-            memory.history, epochs=epochs, final=progress, title=name, recorded=recorded
-        )
-    if not reused:
-        shown = []
-        if progress:
-            shown = [
-                course_callbacks.LiveProgress(
-                    final=progress, title=name, recorded=recorded, earlier=memory.history
-                )
-            ]
-        batches.epoch = memory.epochs
-        try:
+    memory = _Memory(path / "state.npz", start)
+    try:
+        reused = memory.restore(model)
+        recorded = records.recorded(name) if progress else None
+        if reused and progress:
+            course_callbacks.show_finished(
+                memory.history, epochs=epochs, final=progress, title=name, recorded=recorded
+            )
+        if not reused:
+            shown = []
+            if progress:
+                shown = [
+                    course_callbacks.LiveProgress(
+                        final=progress, title=name, recorded=recorded, earlier=memory.history
+                    )
+                ]
+            batches.epoch = memory.epochs
             model.fit(
                 batches,
                 validation_data=validation,
@@ -184,12 +187,14 @@ def fit(
                 verbose=0,
                 callbacks=[*callbacks, *shown, memory],
             )
-        except KeyboardInterrupt:
-            start.put_back()
+            # A finished run is read back, so its record has to be there before it is one.
+            save_history({"settings": settings, "name": name} | memory.record(), path / "run.json")
+            memory.save(finished=True)
+    except BaseException as error:
+        start.put_back()
+        if isinstance(error, KeyboardInterrupt):
             print(_what_is_kept(memory, epochs))
-            raise
-        memory.save(finished=True)
-        save_history({"settings": settings, "name": name} | memory.record(), path / "run.json")
+        raise
     trained = batches.num_images * memory.epochs
     run = Run(name, memory.history, memory.seconds, trained / memory.seconds, path, reused)
     if os.environ.get("COURSE_RECORD"):
@@ -205,10 +210,12 @@ def fit(
                 "train_images": batches.num_images,
                 "validation_images": validation.num_images if validation else 0,
                 "batch_size": batches.batch_size,
-                "parameters": model.count_params(),
+                **described,
                 "settings": _hash(json.dumps(settings).encode()),
                 "keras": keras.__version__,
                 "backend": keras.backend.backend(),
+                "device": profiles.first_device(),
+                "peak_memory_mib": records.peak_memory(),
             },
         )
     return run
@@ -250,7 +257,7 @@ def _what_is_kept(memory: _Memory, epochs: int) -> str:
 def _add_line(path: Path, content: Mapping[str, Any]) -> None:
     """Add a line of JSON to a file in one step, so that a crash never leaves half a line."""
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    with _replacing(path) as temporary:
+    with files.replacing(path) as temporary:
         temporary.write_text(f"{before}{json.dumps(content)}\n", encoding="utf-8")
 
 
@@ -273,16 +280,16 @@ class _Start:
 
 def _kept_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
     """Return copies of the attributes that are saved with a run."""
-    return copy.deepcopy(_plain_state(callback) | _array_lists(callback))
+    return copy.deepcopy(_plain_state(callback) | _arrays(callback))
 
 
 class _Memory(keras.callbacks.Callback):
     """Save after each epoch, in one file, all that the following epochs depend on."""
 
-    def __init__(self, path: Path, others: Sequence[keras.callbacks.Callback]) -> None:
+    def __init__(self, path: Path, start: _Start) -> None:
         super().__init__()
         self.path = path
-        self.others = others
+        self.others = start.states
         self.history: History = {}
         self.seconds = 0.0
         self.stopped = False
@@ -309,7 +316,7 @@ class _Memory(keras.callbacks.Callback):
                 {
                     **state["plain"],
                     **{
-                        key: [saved[f"callback_{number}_{key}_{i}"] for i in range(count)]
+                        key: _loaded(saved, f"callback_{number}_{key}", count)
                         for key, count in state["arrays"].items()
                     },
                 }
@@ -328,19 +335,23 @@ class _Memory(keras.callbacks.Callback):
             for position, variable in enumerate(_variables(self.model))
         }
         states = []
-        for number, callback in enumerate(self.others):
-            lists = _array_lists(callback)
-            states.append(
-                {
-                    "plain": _plain_state(callback),
-                    "arrays": {key: len(values) for key, values in lists.items()},
-                }
-            )
-            for key, values in lists.items():
-                arrays |= {f"callback_{number}_{key}_{i}": value for i, value in enumerate(values)}
+        for number, (callback, before) in enumerate(self.others):
+            kept = {
+                key: value
+                for key, value in _arrays(callback).items()
+                # What stays as it was, such as images to predict, would be saved in vain.
+                if isinstance(value, list)
+                or key not in before
+                or not np.array_equal(value, before[key])
+            }
+            counts = {key: len(v) if isinstance(v, list) else None for key, v in kept.items()}
+            states.append({"plain": _plain_state(callback), "arrays": counts})
+            for key, value in kept.items():
+                values = value if isinstance(value, list) else [value]
+                arrays |= {f"callback_{number}_{key}_{i}": each for i, each in enumerate(values)}
         record = self.record() | {"finished": finished, "callbacks": states}
         arrays["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
-        with _replacing(self.path) as temporary, open(temporary, "wb") as file:
+        with files.replacing(self.path) as temporary, open(temporary, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
         self.kept = self.epochs
 
@@ -349,8 +360,9 @@ class _Memory(keras.callbacks.Callback):
         self._restore_callbacks()
 
     def _restore_callbacks(self) -> None:
-        for callback, state in zip(self.others, self._saved_states, strict=False):
-            vars(callback).update(state)
+        for (callback, _), state in zip(self.others, self._saved_states, strict=False):
+            # A copy: a callback that empties its list at the start must not empty this one.
+            vars(callback).update(copy.deepcopy(state))
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self._started = time.perf_counter()
@@ -362,24 +374,6 @@ class _Memory(keras.callbacks.Callback):
             self.history.setdefault(key, []).append(float(value))
         self.stopped = bool(self.model.stop_training)
         self.save(finished=False)
-
-
-class _replacing:  # noqa: N801 - reads as a verb: with _replacing(path) as temporary
-    """Give a temporary path beside a target; on success it takes the target's place."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-        # The suffix stays last: Keras reads the format from it.
-        self.temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
-
-    def __enter__(self) -> Path:
-        return self.temporary
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            os.replace(self.temporary, self.target)
-        else:
-            self.temporary.unlink(missing_ok=True)
 
 
 def _variables(model: keras.Model) -> list[Any]:
@@ -406,12 +400,24 @@ def _plain_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
     return {key: value for key, value in numbers.items() if _plain(value)}
 
 
-def _array_lists(callback: keras.callbacks.Callback) -> dict[str, list[np.ndarray]]:
+def _arrays(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """Return the attributes of a callback that are arrays, NumPy scalars or lists of them."""
     return {
         key: value
         for key, value in vars(callback).items()
-        if isinstance(value, list) and value and all(isinstance(v, np.ndarray) for v in value)
+        if _is_array(value) or (isinstance(value, list) and value and all(map(_is_array, value)))
     }
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray | np.generic) and not value.dtype.hasobject
+
+
+def _loaded(saved: Mapping[str, np.ndarray], name: str, count: int | None) -> Any:
+    """Return a list of arrays, or a single one if there is no count; without axes, a scalar."""
+    if count is None:
+        return saved[f"{name}_0"][()]
+    return [saved[f"{name}_{place}"][()] for place in range(count)]
 
 
 def _settings(
@@ -426,7 +432,9 @@ def _settings(
     configuration = json.dumps([model.get_config(), model.get_compile_config()], default=str)
     # Keras numbers the objects of a process ("dense_7"); their place in the model is what counts.
     for position, part in enumerate([*model._flatten_layers(), model.optimizer]):
-        configuration = configuration.replace(f'"{part.name}"', f'"part {position}"')
+        # The first of a kind has no number: "activation" is a key of the configuration, too.
+        name = rf'"{re.escape(part.name)}"(?!:)'
+        configuration = re.sub(name, f'"part {position}"', configuration)
     return {
         "model": _hash(configuration.encode()),
         "state": _hash(*(keras.ops.convert_to_numpy(v).tobytes() for v in _variables(model))),
@@ -445,15 +453,42 @@ def _settings(
     }
 
 
+def _described(
+    model: keras.Model,
+    batches: augmentation.Batches,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> dict[str, Any]:
+    """Describe for readers what `_settings` holds as digits."""
+    kinds = Counter(type(layer).__name__ for layer in model._flatten_layers() if layer is not model)
+    kinds.pop("InputLayer", None)
+    optimizer = model.optimizer.get_config()
+    optimizer["name"] = type(model.optimizer).__name__
+    return {
+        "model": ", ".join(f"{count} {kind}" for kind, count in kinds.items()),
+        "parameters": model.count_params(),
+        "optimizer": {
+            key: value
+            for key, value in json.loads(json.dumps(optimizer, default=str)).items()
+            if value not in (None, False)
+        },
+        "transforms": [
+            getattr(transform, "__qualname__", type(transform).__name__).split(".")[0]
+            for transform in batches.transforms
+        ],
+        "callbacks": [type(callback).__name__ for callback in callbacks],
+    }
+
+
 def _fingerprint(batches: augmentation.Batches) -> str:
     """Hash images, labels, and the first batch as drawn, which shows scaling and augmentation."""
     first = batches[0]
     drawn = first if isinstance(first, tuple) else (first,)
     arrays = [batches.images, batches.labels, *drawn]
-    return _hash(*(np.ascontiguousarray(a).tobytes() for a in arrays if a is not None))
+    # Buffers, not bytes: those would be a copy of all images.
+    return _hash(*(np.ascontiguousarray(a).data for a in arrays if a is not None))
 
 
-def _hash(*parts: bytes) -> str:
+def _hash(*parts: bytes | memoryview) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -482,19 +517,7 @@ def artifacts_folder() -> Path:
 
 
 def _writable(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(
-            f"The results folder {folder} cannot be created ({error.strerror}): set "
-            "COURSE_RUNS_DIR to a folder that you may write."
-        ) from error
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(
-            f"The results folder {folder} cannot be written: set COURSE_RUNS_DIR to a folder that "
-            "you may write."
-        )
-    return folder
+    return files.writable(folder, "set COURSE_RUNS_DIR to a folder that you may write")
 
 
 def save_model(model: keras.Model, path: Path | str) -> Path:
@@ -518,7 +541,7 @@ def save_model(model: keras.Model, path: Path | str) -> Path:
         If the path has another suffix.
     """
     target = _keras_path(path)
-    with _replacing(target) as temporary:
+    with files.replacing(target) as temporary:
         model.save(temporary)
     return target
 
@@ -572,7 +595,7 @@ def save_history(history: Mapping[str, Any], path: Path | str) -> Path:
         The path.
     """
     target = Path(path)
-    with _replacing(target) as temporary:
+    with files.replacing(target) as temporary:
         temporary.write_text(json.dumps(history, indent=1), encoding="utf-8")
     return target
 
@@ -600,13 +623,7 @@ def load_history(path: Path | str) -> dict[str, Any]:
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"There is no history {source}: run the cell that saves it first.")
-    try:
-        return json.loads(source.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{source} is not a history in JSON ({error}): remove it, then run the cell that "
-            "saves it."
-        ) from error
+    return records.read_json(source, "a history", "remove it, then run the cell that saves it.")
 
 
 def evaluate(model: keras.Model, batches: augmentation.Batches) -> dict[str, float]:

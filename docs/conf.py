@@ -25,8 +25,9 @@ myst_heading_anchors = 3
 html_theme = "sphinx_book_theme"
 html_title = project
 html_favicon = "_static/icon.svg"
-BOKEH = Path(bokeh.__file__).parent / "server" / "static" / "js" / "bokeh.min.js"
-html_static_path = ["_static", str(BOKEH)]
+BOKEH = Path(bokeh.__file__).parent / "server" / "static" / "js"
+BOKEH_SCRIPTS = ("bokeh.min.js", "bokeh-widgets.min.js", "bokeh-tables.min.js")
+html_static_path = ["_static", *(str(BOKEH / name) for name in BOKEH_SCRIPTS)]
 html_css_files = ["course.css"]
 templates_path = ["_templates"]
 html_context = {"default_mode": "auto"}
@@ -63,8 +64,9 @@ def block_math(writer: Any, node: nodes.math_block) -> None:
 
 def add_bokeh(app: Sphinx, page: str, template: str, context: Any, doctree: Any) -> None:
     """Load the plots' JavaScript on the pages that have plots."""
-    if page[:2].isdigit():
-        app.add_js_file("bokeh.min.js", loading_method="defer")
+    needed = BOKEH_SCRIPTS if page == "experiments" else BOKEH_SCRIPTS[: page[:2].isdigit()]
+    for name in needed:
+        app.add_js_file(name, loading_method="defer")
 
 
 def setup(app: Sphinx) -> None:

@@ -48,7 +48,15 @@ from IPython.display import Markdown, clear_output, display
 from keras import layers, optimizers
 from scipy import stats
 
-from course_utils import augmentation, callbacks, dashboards, datasets, exercises, training
+from course_utils import (
+    augmentation,
+    callbacks,
+    dashboards,
+    datasets,
+    exercises,
+    records,
+    training,
+)
 
 dashboards.extension()
 
@@ -70,6 +78,7 @@ epochs = profile.pick(smoke=2, quick=4, full=3)
 seeds = range(profile.pick(smoke=2, quick=3, full=3))
 finder_steps = profile.pick(smoke=20, quick=60, full=100)
 relay_epochs = profile.pick(smoke=1, quick=2, full=1)
+relay_seeds = range(profile.pick(smoke=1, quick=1, full=3))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What does an optimizer do with a gradient?
@@ -181,11 +190,12 @@ for name, make in candidates.items():
 
 # %%
 # NBVAL_CHECK_OUTPUT
-muon = candidates["Muon"]()
-muon.build(s1_model.trainable_variables)
-for weight, second_slot in zip(s1_model.trainable_variables, muon.adam_velocities, strict=True):
+for weight in s1_model.trainable_variables:
     if weight.name == "kernel":
-        print(f"{weight.shape!s:18} {'Muon' if second_slot is None else 'AdamW'}")
+        muon = candidates["Muon"]()
+        muon.build([weight])
+        slots = sum(variable.shape == weight.shape for variable in muon.variables)
+        print(f"{weight.shape!s:18} {'Muon' if slots == 1 else 'AdamW'}")
 
 # %% [markdown]
 # AdamW, which is in the race already, would train all convolutions, and Muon one large dense layer:
@@ -257,6 +267,7 @@ def compile_racer(make_optimizer):
 
 
 racers = {name: compile_racer(make) for name, make in OPTIMIZERS.items()}
+assert len({id(racer) for racer in racers.values()}) == len(racers), "one network, many names"
 empty_memory = {name: copy_values(racer.optimizer.variables) for name, racer in racers.items()}
 start_values = {seed: copy_values(build_model(width, seed=seed).variables) for seed in seeds}
 
@@ -349,6 +360,7 @@ dashboards.line_plot(
 rates = pd.DataFrame({"found": found_rate})
 rates["Keras default"] = [float(make().learning_rate) for make in OPTIMIZERS.values()]
 rates["found / default"] = rates["found"] / rates["Keras default"]
+records.note("05_found_rates", seed=0, **found_rate)
 rates.map(lambda value: f"{value:.2g}")
 
 # %% [markdown]
@@ -477,6 +489,7 @@ accuracy = pd.DataFrame(
 ranks = accuracy.rank(axis=1, ascending=False, method="min").astype(int).T
 winners = [accuracy.loc[row].idxmax() for row in accuracy.index]
 print("Winner of each seed:", ", ".join(winners))
+assert list(ranks.idxmin()) == winners, "the winner of a seed must be in place 1"
 largest_move = (ranks.max(axis=1) - ranks.min(axis=1)).max()
 print(f"The largest change of place between two seeds: {largest_move}")
 ranks
@@ -509,14 +522,18 @@ print(f"{winner} has the best mean over {len(seeds)} seeds.")
 print(f"Beaten by more than the spread: {', '.join(beaten) or 'nobody'}.")
 print(f"Not told apart from it by this race: {', '.join(level) or 'nobody'}.")
 
+# %%
+print(records.summary({name: f"05_race_{name}" for name in race}))
+
 # %% [markdown]
 # This is the answer, and it is a smaller one than a ranking: a winner's *group*, for this network,
 # this number of steps and this rule for the rate. Two grains of salt: a rival that does well with
 # one seed and collapses with another has so wide an interval that even a large lead gets a "no";
 # and six comparisons at once are six chances for a lucky "yes".
 #
-# Mind the printed number of epochs, too: the full profile trains the real network on all images,
-# but in every profile runs are so short that the race says who starts fast.
+# Mind the printed number of epochs, too: the full profile, whose record the last lines tell of,
+# trains the real network on all images, but in every profile runs are so short that the race says
+# who starts fast.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Was the finder fair to those behind?
@@ -686,7 +703,7 @@ assert checksum(clone) == checksum(model), "set_weights copies all weights"
 # last from such copies with cycles of the same shape up to the rate found for each.
 
 # %%
-trained = race[winner][0].weights
+trained = {seed: race[winner][seed].weights for seed in relay_seeds}
 relay_steps = relay_epochs * steps_per_epoch
 
 
@@ -702,36 +719,48 @@ def s1_cycles(maximum):
 
 
 # %%
-def relay(label, order, *, hand_on, maxima):
+def relay(label, order, *, hand_on, maxima, seed):
     """Train one after the other; hand the weights on, or give each a copy of the same ones."""
-    weights, results = trained, {}
+    weights, results = trained[seed], {}
     for name in order:
         rates = s1_cycles(maxima[name])
-        results[name] = build_and_train(name, seeds[0], rates, label=label, weights=weights)
-        weights = results[name].weights if hand_on else trained
+        results[name] = build_and_train(name, seed, rates, label=label, weights=weights)
+        weights = results[name].weights if hand_on else trained[seed]
     return results
+
+
+def repeated(label, order=RELAY, **settings):
+    return [relay(label, order, **settings, seed=seed) for seed in relay_seeds]
 
 
 # %%
 s1_maximum = dict.fromkeys(RELAY, 0.008)
 studies = {
-    "relay": relay("relay", RELAY, hand_on=True, maxima=s1_maximum),
-    "relay, reversed": relay("reversed", RELAY[::-1], hand_on=True, maxima=s1_maximum),
-    "equal start": relay("equal_start", RELAY, hand_on=False, maxima=s1_maximum),
-    "equal start, own rates": relay("own_rates", RELAY, hand_on=False, maxima=found_rate),
+    "relay": repeated("relay", hand_on=True, maxima=s1_maximum),
+    "relay, reversed": repeated("reversed", RELAY[::-1], hand_on=True, maxima=s1_maximum),
+    "equal start": repeated("equal_start", hand_on=False, maxima=s1_maximum),
+    "equal start, own rates": repeated("own_rates", hand_on=False, maxima=found_rate),
 }
 
+
 # %%
+def last_scores(name, repetitions):
+    return [results[name].run.history["val_accuracy"][-1] for results in repetitions]
+
+
 scores = pd.DataFrame(
     {
-        study: {name: results[name].run.history["val_accuracy"][-1] for name in RELAY}
-        for study, results in studies.items()
+        study: {name: np.mean(last_scores(name, repetitions)) for name in RELAY}
+        for study, repetitions in studies.items()
     }
 )
 scores.round(3)
 
 # %%
-print(f"Before, trained by {winner}: {accuracy[winner].iloc[0]:.3f}")
+before = accuracy[winner].iloc[: len(relay_seeds)].mean()
+print(
+    f"Before, trained by {winner}: {before:.3f}; all scores are means of {len(relay_seeds)} seed(s)"
+)
 for study in scores:
     print(f"{study:23} {' > '.join(scores[study].sort_values(ascending=False).index)}")
 
@@ -750,7 +779,10 @@ print(f"       found rate inside S1's range: {', '.join(inside) or 'none'}")
 # What moves between them is no property of an optimizer: a relay measures the *place in the line*,
 # too. In the third column all start from the same copy; between it and the fourth, only the rates
 # differ. Where the ranking changes there, the third column ranked how well S1's range suited each.
-# (One seed: hold every change against the spread in the race's table.)
+# (Hold every change against the spread in the race's table.) The relay of the full run:
+
+# %%
+print(records.summary({name: f"05_relay_{name}" for name in RELAY}))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How do axes hide a relay? (M1.16)
@@ -762,7 +794,7 @@ print(f"       found rate inside S1's range: {', '.join(inside) or 'none'}")
 relay_window = max(3, relay_steps // 5)
 legs_drawn = {
     name: dashboards.smooth(result.batches.accuracy, relay_window)
-    for name, result in studies["relay"].items()
+    for name, result in studies["relay"][0].items()
 }
 dashboards.line_plot(
     {name: (np.arange(relay_steps), values) for name, values in legs_drawn.items()},
@@ -865,8 +897,11 @@ def flattery(count, cuts=500):
     return np.mean(leads)
 
 
-for count in (hits.shape[1] // 20, hits.shape[1] // 5, hits.shape[1] // 2):
-    print(f"Best of {len(hits)} on {count:5,} images: {flattery(count):+5.1f} points on average")
+parts = {"twentieth": hits.shape[1] // 20, "fifth": hits.shape[1] // 5, "half": hits.shape[1] // 2}
+leads = {part: flattery(count) for part, count in parts.items()}
+for part, count in parts.items():
+    print(f"Best of {len(hits)} on {count:5,} images: {leads[part]:+5.1f} points on average")
+records.note("05_flattery", seed=0, candidates=len(hits), **leads)
 
 # %% [markdown]
 # Each line says how much higher the chosen candidate scores on the images that chose it than on
@@ -878,17 +913,23 @@ for count in (hits.shape[1] // 20, hits.shape[1] // 5, hits.shape[1] // 2):
 # ## What is the result? (the test set, opened once)
 #
 # The winner was chosen on validation images. Its networks, one for each seed, now meet the test
-# images, for the first and only time.
+# images, for the first and only time. So do those of the others, for the record; the choice stands.
 
 # %% tags=["test-set"]
-test = augmentation.Batches(data.x_test, data.y_test, batch_size=500, normalize=normalize)
-test_scores = []
-for result in race[winner]:
-    racers[winner].set_weights(result.weights)
-    test_scores.append(training.evaluate(racers[winner], test)["accuracy"])
-    correct = round(test_scores[-1] * len(data.y_test))
+right = {name: [] for name in race}
+for name, results in race.items():
+    for seed, result in zip(seeds, results, strict=True):
+        judge.set_weights(result.weights)
+        answers = training.predict(judge, data.x_test, normalize).argmax(axis=1)
+        right[name].append(int((answers == data.y_test).sum()))
+        images = len(data.y_test)
+        records.note_test(result.run.name, seed=seed, correct=right[name][-1], images=images)
+
+# %%
+test_scores = np.array(right[winner]) / len(data.y_test)
+for correct in right[winner]:
     low, high = training.accuracy_interval(correct, len(data.y_test))
-    print(f"{winner}: {test_scores[-1]:.3f} (95 % interval {low:.3f} to {high:.3f})")
+    print(f"{winner}: {correct / len(data.y_test):.3f} (95 % interval {low:.3f} to {high:.3f})")
 
 # %%
 final = training.reported("S1")["final"]

@@ -52,7 +52,15 @@ from scipy.stats import binomtest
 from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import confusion_matrix, log_loss
 
-from course_utils import augmentation, callbacks, dashboards, datasets, exercises, training
+from course_utils import (
+    augmentation,
+    callbacks,
+    dashboards,
+    datasets,
+    exercises,
+    records,
+    training,
+)
 
 dashboards.extension()
 
@@ -133,6 +141,7 @@ print(f"Always answering {counts.argmax()} would be right for {counts.max() / co
 
 # %%
 results, classifiers, predictions = {}, {}, {}
+of_all_seeds = {}  # model -> name on record, seed and classifier of each seed, for the end
 
 
 def add_result(name, classify, *, parameters, seconds, seed_accuracies):
@@ -249,7 +258,7 @@ for choice, change in changes.items():
 
 # %%
 best_alphas = grid.idxmax()
-linear_models, linear_scores = {}, {}
+linear_models, linear_scores, linear_fits = {}, {}, {}
 for loss_name, penalty_name in grid:
     arguments = LOSSES[loss_name], PENALTIES[penalty_name], best_alphas[loss_name, penalty_name]
     name, started = f"{loss_name}, {penalty_name}", perf_counter()
@@ -257,6 +266,7 @@ for loss_name, penalty_name in grid:
     seconds = (perf_counter() - started) / len(fitted)
     model = linear_models[name] = fitted[0]
     linear_scores[name] = [m.score(x_validation_flat, split.y_validation) for m in fitted]
+    linear_fits[name] = fitted, seconds
     add_result(
         name,
         lambda images, model=model: model.predict(flat(images)),
@@ -265,6 +275,22 @@ for loss_name, penalty_name in grid:
         seed_accuracies=linear_scores[name],
     )
 results_table()
+
+
+# %%
+def linear_classifier(model):
+    """Return the function from images to digits that belongs to a linear model."""
+    return lambda images: model.predict(flat(images))
+
+
+for name, (fitted, seconds) in linear_fits.items():
+    label, of_all_seeds[name] = f"06_{name.replace(', ', '_').replace(' ', '_')}", []
+    for seed, model in zip(LINEAR_SEEDS, fitted, strict=True):
+        of_all_seeds[name].append((label, seed, linear_classifier(model)))
+        train_accuracy = model.score(x_train_flat, split.y_train)
+        validation_accuracy = model.score(x_validation_flat, split.y_validation)
+        measured = {"train": train_accuracy, "validation": validation_accuracy}
+        records.note(label, seed=seed, **measured, seconds=seconds)
 
 # %% [markdown]
 # `validation accuracy` and its interval belong to the first seed; `over seeds` shows the lowest
@@ -447,7 +473,12 @@ def add_network(name, model, runs, seed_accuracies):
 # %%
 dense_runs, dense_models = {}, {}
 for name, dropout in {"dense": 0.0, "dense + dropout": 0.30}.items():
-    trained = [train_dense(name.replace(" ", ""), dropout=dropout, seed=s) for s in DENSE_SEEDS]
+    label = name.replace(" ", "")
+    trained = [train_dense(f"{label}_seed{s}", dropout=dropout, seed=s) for s in DENSE_SEEDS]
+    of_all_seeds[name] = [
+        (run.name, seed, classifier(model))
+        for seed, (model, run) in zip(DENSE_SEEDS, trained, strict=True)
+    ]
     dense_models[name] = trained[0][0]
     dense_runs[name] = [run for _, run in trained]
     finals = [run.history["val_accuracy"][-1] for run in dense_runs[name]]
@@ -596,6 +627,7 @@ _, scheduled_run = train_dense(
 
 # %%
 scheduled_dense = load_best("dense_callbacks", scheduled_run)
+of_all_seeds["dense + callbacks"] = [(scheduled_run.name, 0, classifier(scheduled_dense))]
 at_best = int(np.argmin(scheduled_run.history["val_loss"]))
 add_network(
     "dense + callbacks",
@@ -871,10 +903,15 @@ def best_accuracy(run):
 # would you bet on for the validation images?*
 
 # %%
-cnn_runs, cnn_models = {}, {}
+cnn_runs, cnn_models, cnn_of_seed = {}, {}, {}
 for name, transforms in {"CNN": (), "CNN + augmentation": (augment,)}.items():
     file = name.replace(" + ", "_")
     trained = [train_cnn(file, seed=seed, transforms=transforms) for seed in CNN_SEEDS]
+    of_all_seeds[name] = []
+    for seed, (model, run) in zip(CNN_SEEDS, trained, strict=True):
+        cnn_of_seed[name, seed] = model
+        of_all_seeds[name].append((run.name, seed, classifier(model)))
+        records.note(f"06_{file}", seed=seed, validation_of_the_kept_epoch=best_accuracy(run))
     cnn_models[name], cnn_runs[name] = trained[0][0], [run for _, run in trained]
     add_network(name, cnn_models[name], cnn_runs[name], [best_accuracy(r) for r in cnn_runs[name]])
 results_table()
@@ -977,28 +1014,41 @@ print(f"CNN + augmentation {np.sum(cnn_predictions != split.y_validation)}, both
 # checkpoint, which holds the optimizer's state as well, and the target was set before anything was
 # measured (`TARGET`, above).
 
-# %%
-further = training.load_model(artifact("CNN_augmentation_seed0", "_best.keras"))
-stop = callbacks.StopAtTarget(TARGET)
-# Another seed: other orders and other changes than in the epochs before.
-new_images = training_batches(seed=100, transforms=[augment])
-plateau = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.2, patience=PATIENCE)
-further_run = training.fit(
-    further,
-    new_images,
-    name="06_further",
-    epochs=FURTHER_EPOCHS,
-    validation=validation_batches,
-    callbacks=[plateau, stop],
-)
 
 # %%
+def train_further(seed):
+    """Train the kept epoch of the augmented CNN on, until the target; return net and run."""
+    training.seed_everything(seed)  # a file holds weights, not the random state of dropout
+    net = training.load_model(artifact(f"CNN_augmentation_seed{seed}", "_best.keras"))
+    plateau = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.2, patience=PATIENCE)
+    run = training.fit(
+        net,
+        # Another seed: other orders and other changes than in the epochs before.
+        training_batches(seed=100 + seed, transforms=[augment]),
+        name=f"06_further_seed{seed}",
+        epochs=FURTHER_EPOCHS,
+        validation=validation_batches,
+        callbacks=[plateau, callbacks.StopAtTarget(TARGET)],
+        seed=seed,
+    )
+    return net, run
+
+
+further = [train_further(seed) for seed in CNN_SEEDS]
+
+# %%
+further_net, further_run = further[0]
 values = further_run.history["val_accuracy"]
 reached = values[-1] >= TARGET
 print(f"Target {TARGET}: {'reached' if reached else 'not reached'}", end=" ")
 print(f"after {further_run.epochs} of at most {FURTHER_EPOCHS} further epochs", end=" ")
 print(f"({', '.join(f'{value:.4f}' for value in values)}).")
-add_network("CNN + augmentation, continued", further, [further_run], [values[-1]])
+last_values = [run.history["val_accuracy"][-1] for _, run in further]
+continued = "CNN + augmentation, continued"
+of_all_seeds[continued] = [
+    (run.name, seed, classifier(net)) for seed, (net, run) in zip(CNN_SEEDS, further, strict=True)
+]
+add_network(continued, further_net, [run for _, run in further], last_values)
 results_table().tail(3)
 
 # %% [markdown]
@@ -1052,6 +1102,7 @@ print(f"highest value on average {draws.max(axis=1).mean():.4f}.")
 
 # %%
 no_dropout_model, no_dropout_run = train_cnn("CNN_without_dropout", seed=0, dropout=(0, 0, 0))
+of_all_seeds["CNN without dropout"] = [(no_dropout_run.name, 0, classifier(no_dropout_model))]
 add_network(
     "CNN without dropout", no_dropout_model, [no_dropout_run], [best_accuracy(no_dropout_run)]
 )
@@ -1071,6 +1122,7 @@ def mcnemar(first, second):
     only_first = int(np.sum(first_right & ~second_right))
     only_second = int(np.sum(~first_right & second_right))
     tosses = only_first + only_second
+    assert tosses == np.sum(first_right != second_right), "count where exactly one is right"
     return {
         "from": first,
         "to": second,
@@ -1260,15 +1312,17 @@ probe = augmentation.scale(probe_images)
 nets = {**dense_models, "CNN": cnn_models["CNN"]}
 copies_of_nets = {name: copy_of(model) for name, model in nets.items()}
 batches = np.array_split(probe, -(-len(probe) // 100))  # at most 100 images in each
-passes = {
-    name: np.array(
-        [
-            np.concatenate([np.argmax(copy(batch, training=True), axis=1) for batch in batches])
-            for _ in range(10)
-        ]
-    )
-    for name, copy in copies_of_nets.items()
-}
+
+
+def one_random_pass(net):
+    return np.concatenate([np.argmax(net(batch, training=True), axis=1) for batch in batches])
+
+
+def ten_passes(net):
+    return np.array([one_random_pass(net) for _ in range(10)])
+
+
+passes = {name: ten_passes(copy) for name, copy in copies_of_nets.items()}
 
 # %%
 rows = []
@@ -1323,6 +1377,15 @@ print(f"The ten passes moved the copy's running averages by up to {max(averages)
 # also cleared its earlier output every fifth try.
 
 # %%
+for seed in CNN_SEEDS:  # the passes of the first seed are those above
+    net = cnn_of_seed["CNN", seed]
+    answers = passes["CNN"] if seed == CNN_SEEDS[0] else ten_passes(copy_of(net))
+    scores = np.mean(answers == probe_labels, axis=1)
+    fixed = np.mean(classifier(net)(probe_images) == probe_labels)
+    figures = {"mean": scores.mean(), "highest": scores.max(), "inference": fixed}
+    records.note("06_lucky", seed=seed, **figures, passes=len(scores), images=len(probe_labels))
+
+# %%
 lucky = np.mean(passes["CNN"] == probe_labels, axis=1)
 gain = lucky.max() - lucky.mean()
 print(f"Ten random passes of one CNN: mean {lucky.mean():.4f}, highest {lucky.max():.4f}.")
@@ -1332,8 +1395,13 @@ assert len(set(again)) == 1, "inference mode must give the same accuracy each ti
 print("Three passes in inference mode:", ", ".join(f"{value:.4f}" for value in again))
 
 # %% [markdown]
-# In inference mode the loop would have ended at once or never. S5's loop had another leak: the
-# comparison rounded the target to three decimals.
+# In inference mode the loop would have ended at once or never. The full run, with several CNNs:
+
+# %%
+print(records.summary({"random passes of a CNN": "06_lucky"}))
+
+# %% [markdown]
+# S5's loop had another leak: the comparison rounded the target to three decimals.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -1530,7 +1598,8 @@ print(f"yours from {cnn_runs['CNN'][0].images_per_second:.0f}.")
 # ## How good are they on the test set?
 #
 # All choices are made: alpha, epochs, checkpoints, and which model to recommend, by its validation
-# accuracy. The test images are opened here, once.
+# accuracy. The test images are opened here, once, for the models of all seeds. The table shows the
+# first seed; the last lines tell of all seeds in the full run.
 
 # %%
 S5_KEYS = {
@@ -1545,9 +1614,15 @@ S5_KEYS = {
 }
 
 # %% tags=["test-set"]
+right = {name: [] for name in of_all_seeds}
+for name, classifiers_of_name in of_all_seeds.items():
+    for label, seed, classify in classifiers_of_name:
+        right[name].append(int(np.sum(classify(data.x_test) == data.y_test)))
+        records.note_test(label, seed=seed, correct=right[name][-1], images=len(data.y_test))
+
+# %%
 final = results_table().drop(columns=["over seeds", "seeds"]).set_index("model")
-for name, classify in classifiers.items():
-    correct = int(np.sum(classify(data.x_test) == data.y_test))
+for name, (correct, *_) in right.items():
     low, high = training.accuracy_interval(correct, len(data.y_test))
     final.loc[name, "test accuracy"] = round(correct / len(data.y_test), 4)
     final.loc[name, "95 % interval of test"] = f"{low:.4f} to {high:.4f}"
@@ -1561,6 +1636,10 @@ print(f"On {len(data.y_test):,} test images:", end=" ")
 print(f"{final.loc[chosen, 'test accuracy']:.4f} ({final.loc[chosen, '95 % interval of test']}).")
 difference = final.loc[chosen, "test accuracy"] - final.loc[chosen, "validation accuracy"]
 print(f"Test minus validation: {100 * difference:+.2f} points.")
+
+# %%
+on_record = {name: records.experiment(of_name[0][0]) for name, of_name in of_all_seeds.items()}
+print(records.summary(on_record))
 
 # %%
 points = final.reset_index()

@@ -47,7 +47,15 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from course_utils import augmentation, dashboards, datasets, exercises, explanations, training
+from course_utils import (
+    augmentation,
+    dashboards,
+    datasets,
+    exercises,
+    explanations,
+    records,
+    training,
+)
 
 dashboards.extension()
 
@@ -143,6 +151,7 @@ print(
     f"Validation accuracy {(y_pred == y_true).mean():.3f} "
     f"(95 % interval {low:.3f} to {high:.3f}), {(y_pred != y_true).sum()} mistakes"
 )
+records.note(run.name, seed=0, validation=(y_pred == y_true).mean())
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What is a SHAP value?
@@ -465,6 +474,17 @@ for kind, alike in falling.items():
         f"random against random {level:.2f}; it {verdict} that level (margin 0.1)"
     )
 
+# %%
+for seed in random_seeds:
+    pair = trained_maps, random_maps[weighted, seed]
+    size = same_class_similarity(*pair).mean()
+    sign = same_class_similarity(*pair, signed=True).mean()
+    records.note("07_randomized", seed=seed, size=size, sign=sign)
+levels = {"size": floor["size"].mean(), "sign": floor["with sign"].mean()}
+records.note("07_random_pair", seed=0, **levels)
+pairs = {"trained and random net": "07_randomized", "two random nets": "07_random_pair"}
+print(records.summary(pairs))
+
 # %% [markdown]
 # *Size* ranks the pixels by how much they count, *with sign* from most against to most in favor;
 # Adebayo et al. looked at both. The level to compare with is that of two random nets, not zero:
@@ -472,7 +492,8 @@ for kind, alike in falling.items():
 # that learned nothing may still agree on where something *can* count. The higher this level, the
 # less a correlation in the sections before proves. Where a curve has come down to its level,
 # nothing is left of what training put into the map, as it should be; a curve that stays above it
-# shows something that these weights did not bring.
+# shows something that these weights did not bring. The last lines hold the correlations of the full
+# run, with all layers random.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Do the marked pixels matter?
@@ -498,6 +519,14 @@ def score_after_removal(net, images, classes, maps, filler):
         logits = keras.ops.convert_to_numpy(logits)
         means.append(float(logits[np.arange(len(images)), classes].mean()))
     return means
+
+
+# %%
+# Pixel 1 favors class A of the toy most: it goes first, and its 3 becomes the background's mean, 1.
+toy_images, toy_maps = np.array([[[[3.0], [1.5]]]]), toy_explanation.values[..., 0]
+toy_scores = score_after_removal(toy, toy_images, [0], toy_maps, toy_background.mean(axis=0))
+print(f"logit of class A: {toy_scores[0]:.1f}, without pixel 1: {toy_scores[-1]:.1f}")
+assert toy_scores[-1] == 5.5, "the pixel that favors the class most must go first"
 
 
 # %%
@@ -529,6 +558,8 @@ for name, scores in removal.items():
     print(f"{name:20s} logit {scores[0]:5.1f} → {scores[3]:5.1f} without {fractions[3]:.0%}")
 lowest = min(removal, key=lambda name: removal[name][3])
 print(f"Lowest after {fractions[3]:.0%}: {lowest} ({len(checked)} digits)")
+left = {name.replace(" ", "_"): scores[3] for name, scores in removal.items()}
+records.note("07_removal", seed=0, all_pixels=removal["Deep SHAP"][0], **left)
 
 # %% [markdown]
 # A map that is right about the network makes the curve drop at once. The gap to *random order* is
@@ -645,6 +676,9 @@ def interval(values):
     return values.mean(), values.mean() - half, values.mean() + half
 
 
+assert np.allclose(interval(np.array([1.0, 3.0])), (2, 0.04, 3.96)), "use the standard error"
+
+
 # %%
 def test_reading(label, rival):
     original, at_place, at_control, _ = trials[label]
@@ -652,6 +686,7 @@ def test_reading(label, rival):
     change = margins(at_place, label, rival) - before
     control = margins(at_control, label, rival) - before
     mean, low, high = interval(change - control)
+    records.note(f"07_painted_digit{label}", seed=0, difference=mean, low=low, high=high)
     verdict = "holds" if high < 0 else "is contradicted" if low > 0 else "stays undecided"
     return {
         "digit − rival": f"{label} − {rival}",
@@ -771,6 +806,7 @@ photo_pred = photo_pred.argmax(axis=-1)
 low, high = training.accuracy_interval(int((photo_pred == photo_true).sum()), len(photo_true))
 print(f"Validation accuracy {(photo_pred == photo_true).mean():.3f} after {photo_epochs} epoch(s)")
 print(f"(95 % interval {low:.3f} to {high:.3f}; {photo_run.seconds:.0f} s)")
+records.note(photo_run.name, seed=0, validation=(photo_pred == photo_true).mean())
 
 # %%
 of_each = profile.pick(smoke=1, quick=3, full=5)
@@ -1141,9 +1177,13 @@ assert execute.record_gradient is healthy, "something is still patched"
 # changes it: a map can be faithful to a network that is wrong.
 
 # %% tags=["test-set"]
-for name, network, test in (("digits", model, data), ("photographs", photo_model, photos)):
+for name, network, test, trained in (
+    ("digits", model, data, run),
+    ("photographs", photo_model, photos, photo_run),
+):
     answers = training.predict(network, test.x_test, augmentation.scale).argmax(axis=-1)
     correct = int((answers == test.y_test).sum())
+    records.note_test(trained.name, seed=0, correct=correct, images=len(answers))
     low, high = training.accuracy_interval(correct, len(answers))
     print(
         f"{name}: test accuracy {correct / len(answers):.4f} "
@@ -1151,6 +1191,9 @@ for name, network, test in (("digits", model, data), ("photographs", photo_model
     )
 s5 = training.reported("S5")["cnn"]
 print(f"S5 reported {s5['test_accuracy']:.4f} for its digits, after {s5['epochs']} epochs")
+
+# %%
+print(records.summary({"digits": run.name, "photographs": photo_run.name}))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Take-aways

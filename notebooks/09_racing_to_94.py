@@ -655,6 +655,9 @@ dashboards.line_plot(
     logx=True,
 )
 
+# %%
+print(records.summary({rung: f"09 {rung}" for rung in ladder}))
+
 # %% [markdown]
 # The line runs from rung to rung in the order of the table: find its two ends, S4's recipe and the
 # last rung. A step to the left is time saved, a step up is accuracy won. Steps that go left and
@@ -846,6 +849,7 @@ print(f"{averaged:.3f} averaged over six views, on {len(split.x_validation):,} i
 # %% tags=["test-set"]
 test_logits = averaged_logits(finished, data.x_test)
 correct = int((test_logits.argmax(axis=1) == data.y_test).sum())
+records.note_test("09_race_to_90", seed=0, correct=correct, images=len(data.y_test))
 low, high = training.accuracy_interval(correct, len(data.y_test))
 print(
     f"test accuracy {correct / len(data.y_test):.3f} on {len(data.y_test):,} images "

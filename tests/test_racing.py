@@ -135,6 +135,18 @@ def test_a_recipe_trains_through_its_stages_and_learns(recipes, tmp_path, monkey
     assert float(trained.model.optimizer.learning_rate) == pytest.approx(0, abs=1e-6)
 
 
+def test_the_schedule_lasts_as_long_as_all_stages(recipes, images):
+    planned = []
+
+    def optimizer(steps):
+        planned.append(steps)
+        return keras.optimizers.SGD()
+
+    recipe = small(recipes, stages=((24, 3), (32, 2)), optimizer=optimizer)
+    recipes["compiled_model"](recipe, images, seed=0)
+    assert planned == [5 * 4]
+
+
 def test_six_views_are_the_image_and_two_moved_ones_each_mirrored(recipes, images):
     corner = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()])
     trained = recipes["Trained"](corner, lambda batch: batch.astype("float32"), 0.0)

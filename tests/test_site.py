@@ -6,11 +6,11 @@ from copy import deepcopy
 from html import unescape
 
 import nbformat
-import pandas as pd
 import pytest
+from made_up import STAMPS, judged, runs, store
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tools import pairing, site
+from tools import claims, pairing, site
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
@@ -66,29 +66,15 @@ def write_run(folder, notebook, name="02_baseline"):
     (folder / f"{name}.json").write_text(json.dumps(record))
 
 
-STAMPS = {
-    "hardware": {"processor": "A processor", "cores": 2},
-    "versions": {"python": "3.11.0", "keras": "3.15.0"},
-    "recorded": "2020-01-02",
-}
-
-
-def run_of(name, accuracy, **changes):
-    history = {"loss": [2.0, 1.0], "val_accuracy": [0.1, accuracy]}
-    run = {"name": name, "seed": 0, "history": history, "seconds": 65.0, "train_images": 40_000}
-    return run | STAMPS | changes
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Build a book of one notebook and three recorded runs."""
+    """Build a book of one notebook and some recorded runs."""
     base = tmp_path_factory.mktemp("course")
-    results = base / "results"
-    results.mkdir()
-    runs = [run_of("02_small_0", 0.70), run_of("02_small_1", 0.74), run_of("02_other", 0.5)]
-    (results / "02_baseline.json").write_text(json.dumps({"runs": runs} | STAMPS))
+    simple = [*runs("03_simple", [0.6, 0.61]), *runs("03_simple_dropout", [0.8, 0.8])]
+    entries = [*runs("02_small", [0.70, 0.74], train_images=40_000), *simple]
+    store(base / "results", "03_dropout", entries + judged("03_simple", [0.60, 0.62]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("COURSE_RESULTS_DIR", str(results))
+        patch.setenv("COURSE_RESULTS_DIR", str(base / "results"))
         write_run(base / "quick", small_notebook())
         site.build(base / "quick")
         yield base / "quick"
@@ -97,6 +83,11 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def text(folder):
     return (folder / "site" / "02_baseline.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def experiments(folder):
+    return (folder / "site" / "experiments.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -175,8 +166,29 @@ def test_the_front_page_lists_notebooks_with_question_time_and_memory(front):
 
 def test_the_front_page_shows_a_picture_of_a_run_and_the_recorded_results(front):
     assert re.search(r'<img alt="Loss per epoch"[^>]*front-0\.png', front)
-    assert "72.0% (70.0% to 74.0%, 2 seeds)" in front
-    assert "40,000" in front
+    row = re.search(r"<tr[^>]*>(?:(?!</tr>).)*simple network.*?</tr>", front, flags=re.DOTALL)[0]
+    for expected in ("68.9 %", "03: 61.0 % (60.0 to 62.0; 2 seeds)", "7.88 points short"):
+        assert expected in row
+
+
+def test_the_experiments_page_says_of_a_claim_what_the_records_say(experiments):
+    parts = re.split(r"<h3>(.*?)<", experiments)
+    verdicts = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert list(verdicts) == [claims.HOLDS, claims.OPEN]
+    statement = "Dropout shrinks the gap between training and validation accuracy."
+    assert statement in verdicts[claims.HOLDS]
+    assert "+19.50 points (95 % interval" in verdicts[claims.HOLDS]
+    assert "<code" in verdicts[claims.OPEN]
+    assert "make record NB=08" in re.sub("<[^>]*>", "", verdicts[claims.OPEN])
+
+
+def test_the_experiments_page_holds_every_run_as_plot_and_as_table(experiments, folder):
+    assert "72.0% (70.0% to 74.0%, 2 seeds)" in experiments
+    assert "40,000" in experiments
+    assert re.search(r'role="figure" aria-label="Accuracy [^"]*: 6 runs on CIFAR-10', experiments)
+    needed = re.findall(r'<script defer="defer" src="_static/(bokeh[\w-]*\.min\.js)', experiments)
+    assert needed == ["bokeh.min.js", "bokeh-widgets.min.js", "bokeh-tables.min.js"]
+    assert all((folder / "site" / "_static" / name).is_file() for name in needed)
 
 
 def test_the_search_index_is_small_and_knows_the_pages(folder):
@@ -342,23 +354,15 @@ def test_readme_asks_a_question_for_every_notebook():
 
 
 def test_without_recorded_runs_the_results_say_so():
-    assert "No full run is recorded" in site.results_table([])
-    assert "|" not in site.results_table([])
+    assert "No full run is recorded" in site.runs_table([])
+    assert "|" not in site.runs_table([])
 
 
 def test_a_run_without_validation_has_no_accuracy():
-    run = run_of("07_digits", 0.5) | {"history": {"loss": [1.0]}}
-    row, _, stamp = site.results_table([run]).splitlines()[-3:]
-    assert row == "| 07 | digits | 1 | 40,000 | not measured | 1 min 5 s |"
+    (run,) = runs("07_digits", [0.5], history={"loss": [1.0]})
+    row, _, stamp = site.runs_table([run | STAMPS]).splitlines()[-3:]
+    assert row == "| 07 | digits | 1 | 45,000 | not measured | 1 min 0 s |"
     assert stamp == ("Measured on 2 cores of A processor, Python 3.11.0, Keras 3.15.0, 2020-01-02.")
-
-
-def test_the_race_becomes_a_table_or_a_sentence():
-    assert "make race" in site.race_table(None)
-    race = pd.DataFrame([{"recipe": "a", "seconds": 12}, {"recipe": "b", "seconds": 3}])
-    head, rule, *rows = site.race_table(race.set_index("recipe")).splitlines()[-4:]
-    assert (head, rule) == ("| recipe | seconds |", "|---|---|")
-    assert rows == ["| a | 12 |", "| b | 3 |"]
 
 
 def test_without_a_picture_of_a_run_the_stand_in_picture_is_shown():

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import signal
@@ -134,6 +135,67 @@ def test_a_list_that_a_callback_fills_stays_out_of_the_settings(tmp_path):
     assert [list(array) for array in again.kept] == [[0, 0, 0], [1, 1, 1]]
 
 
+class Measure(keras.callbacks.Callback):
+    """Hold state of every kind: an array, NumPy scalars, a list that each start empties."""
+
+    def __init__(self):
+        super().__init__()
+        self.inputs = np.ones((500, 4), np.float32)
+        self.total = np.zeros(3)
+        self.last = np.float32(0)
+        self.means, self.seen = [], []
+
+    def on_train_begin(self, logs=None):
+        self.seen.clear()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.total += epoch
+        self.last = np.float32(0.1) * (self.last + np.float32(logs["loss"]))
+        self.means.append(np.float32(logs["loss"]))
+        self.seen.append(epoch)
+
+    def state(self):
+        return [self.inputs.sum(), list(self.total), self.last, self.means, self.seen]
+
+
+def test_an_interruption_loses_no_array_or_scalar_of_a_callback(tmp_path):
+    def measured(folder, *, until):
+        measure = Measure()
+        end = measure.on_epoch_end
+
+        def on_epoch_end(epoch, logs=None):
+            end(epoch, logs)
+            if epoch == until:
+                raise KeyboardInterrupt
+
+        measure.on_epoch_end = on_epoch_end
+        with contextlib.suppress(KeyboardInterrupt):
+            fit(build(), callbacks=[measure], folder=folder)
+        return measure
+
+    whole = measured(tmp_path / "whole", until=None)
+    measured(tmp_path / "broken", until=2)
+    resumed = measured(tmp_path / "broken", until=None)
+    assert resumed.state() == whole.state()
+    assert resumed.last.dtype == np.float32
+    with np.load(next(tmp_path.glob("broken/*/state.npz"))) as saved:
+        assert "callback_0_total_0" in saved.files
+        assert "callback_0_inputs_0" not in saved.files  # it never changes
+
+
+def test_a_run_is_not_finished_before_its_record_is_there(tmp_path, monkeypatch):
+    def stop(history, path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save_history", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(build(), folder=tmp_path)
+    run = fit(build(), folder=tmp_path)
+    assert not run.reused
+    assert training.load_history(run.path / "run.json")["history"] == run.history
+
+
 def test_callbacks_of_a_run_that_is_read_back_know_what_they_saw():
     first, again = BatchHistory(), BatchHistory()
     fit(build(), callbacks=[first])
@@ -240,6 +302,7 @@ def test_an_interruption_says_what_is_kept_and_the_same_call_goes_on(tmp_path, c
     assert same_weights(model, whole_model)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_process_goes_on_with_the_same_result(tmp_path):
     """The whole story in processes of their own: kill -9 in an epoch, start again, compare."""
     script = tmp_path / "train.py"
@@ -307,6 +370,19 @@ def test_data_order_does_not_depend_on_pythons_global_generator():
     random.seed(2)
     second = fit(second_model, name="two")
     assert first.history == second.history
+
+
+def test_the_first_layer_of_its_kind_gives_the_same_settings_as_later_ones():
+    def settings():
+        training.seed_everything(0)
+        last = [keras.layers.Dense(2, activation="relu"), keras.layers.Activation("softmax")]
+        model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), *last])
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.optimizer.build(model.trainable_variables)
+        return training._settings(model, train_batches(), None, [], 1, 0)
+
+    keras.utils.clear_session()  # begins anew to number layers: this one is called "activation"
+    assert settings() == settings()
 
 
 def test_the_key_of_a_run_is_made_of_these_settings():
@@ -383,7 +459,8 @@ def test_finished_runs_are_recorded_line_by_line(tmp_path, monkeypatch):
     fit(build(seed=3), seed=3, name="other")
     records = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [(r["name"], r["seed"]) for r in records] == [("run", 0), ("run", 0), ("other", 3)]
-    assert again.reused and records[1] == records[0] | {"read_back": True}
+    memory = {"peak_memory_mib": records[1]["peak_memory_mib"]}
+    assert again.reused and records[1] == records[0] | {"read_back": True} | memory
     assert records[0] == {
         "name": "run",
         "seed": 0,
@@ -394,12 +471,20 @@ def test_finished_runs_are_recorded_line_by_line(tmp_path, monkeypatch):
         "train_images": 60,
         "validation_images": 20,
         "batch_size": 16,
+        "model": "1 Flatten, 2 Dense, 1 Dropout",
         "parameters": model.count_params(),
+        "optimizer": records[0]["optimizer"],
+        "transforms": ["flip", "pad_and_crop"],
+        "callbacks": [],
         "settings": records[0]["settings"],
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
+        "device": keras.distribution.list_devices()[0],
+        "peak_memory_mib": records[0]["peak_memory_mib"],
     }
     assert len(records[0]["settings"]) == 64
+    assert records[0]["optimizer"]["name"] == "Adam"
+    assert records[0]["optimizer"]["learning_rate"] == pytest.approx(0.01)
     assert first.path.name == f"run-{records[0]['settings'][:12]}"
     assert records[2]["settings"] != records[0]["settings"]
 

@@ -98,8 +98,13 @@ def record(source: Path) -> None:
     print(f"{target.name}: {len(outputs)} cells")
 
 
-def check(sources: list[Path], data: Path | None, workers: int) -> int:
-    """Run notebooks under nbval with a report of time and memory; return pytest's exit status."""
+def check(
+    sources: list[Path], data: Path | None, workers: int, *, report: Path | None = None
+) -> int:
+    """Run notebooks under nbval, showing time and memory; return pytest's exit status.
+
+    What became of each cell is written to `report`, as JUnit does, where one is named.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for source in sources:
@@ -112,7 +117,7 @@ def check(sources: list[Path], data: Path | None, workers: int) -> int:
             sys.executable, "-m", "pytest", "--nbval-lax", "-n", str(workers),
             "--dist", "loadscope", "--nbval-cell-timeout", str(CELL_SECONDS),
             "-p", "tools.nbval_budget", "-p", "no:cacheprovider", "--rootdir", name,
-            "-c", os.devnull, "-q", name,
+            "-c", os.devnull, "-q", name, *([f"--junitxml={report}"] if report else []),
         ]  # fmt: skip
         return subprocess.run(
             command, cwd=ROOT, env=environment(data, folder), check=False

@@ -64,7 +64,10 @@ def expected() -> str:
                 f"| `{name}` | {len(runs[0]['history']['loss'])} | {len(runs)} | "
                 f"{100 * sum(values) / len(values):.1f} % | {100 * low:.0f} to {100 * high:.0f} % |"
             )
-    return "\n".join(rows) if len(rows) > 2 else "No quick runs are on record: run `make record`."
+    if len(rows) == 2:
+        return "No quick runs are on record: run `make record`."
+    stale = _stale("quick", _records("quick/"))
+    return "\n".join([*rows, *(["", *stale] if stale else [])])
 
 
 TABLES: dict[str, Callable[[], str]] = {"times": times, "expected": expected}
@@ -120,6 +123,12 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
+def _stale(title: str, found: dict[str, dict[str, Any]]) -> list[str]:
+    """Say which records show what their notebooks did before an experiment in them changed."""
+    numbers = [name[:2] for name, record in found.items() if record.get("stale")]
+    return [f"Stale, {title}, {', '.join(numbers)}: recorded before a change."] if numbers else []
+
+
 def _stamps(*kinds: dict[str, dict[str, Any]]) -> list[str]:
     """Say, for each kind of record, on what it was measured and when."""
     sentences = []
@@ -132,6 +141,7 @@ def _stamps(*kinds: dict[str, dict[str, Any]]) -> list[str]:
         }
         if stamps:
             sentences.append(f"Measured, {title}: {'; '.join(sorted(stamps))}.")
+        sentences += _stale(title, found)
         remarks: dict[str, list[str]] = {}
         for name, record in found.items():
             remarks.setdefault(record.get("remark", ""), []).append(name[:2])

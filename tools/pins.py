@@ -19,6 +19,8 @@ EVERYWHERE = (
     " ; python_full_version < '3.14' and ((platform_machine == 'arm64' and "
     "sys_platform == 'darwin') or sys_platform == 'linux' or sys_platform == 'win32')"
 )
+# All that the course uses on any machine: without the `gpu` build of TensorFlow.
+EXTRAS = tuple(f"--extra={name}" for name in ("cpu", "lab", "site", "test", "cluster"))
 HEADER = """\
 # Exact versions for every supported Python and platform, made by `make pins`.
 # Ranges and reasons live in pyproject.toml; edit them there.
@@ -51,8 +53,7 @@ def main() -> int:
     options = parser.parse_args()
     command = [
         "uv", "pip", "compile", "pyproject.toml", "--universal", "--python-version", "3.11",
-        "--fork-strategy", "fewest", "--extra", "cpu", "--extra", "lab", "--extra", "site",
-        "--extra", "test", "--extra", "cluster", "--no-header", "--quiet",
+        "--fork-strategy", "fewest", *EXTRAS, "--no-header", "--quiet",
         *(["--upgrade"] if options.upgrade else []),
     ]  # fmt: skip
     target = ROOT / "requirements.txt"

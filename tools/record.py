@@ -1,10 +1,11 @@
 """Record a run of a notebook on the complete data: the work behind ``make record``.
 
 ``python -m tools.record 02`` runs notebook 02 in the full profile and writes
-``results/02_baseline.json``: the curves of every training, with seconds, memory, hardware,
-versions, checksums of the data and the git revision. ``--profile quick`` records what learners
-see, for the instructor guide, in ``results/quick/``. Trainings that are finished are read back, so
-an interrupted recording goes on where it stopped.
+``results/02_baseline.json``: the curves of every training and what the notebook noted beside them,
+with seconds, memory, hardware, versions, checksums of the data, the git revision, and what
+identifies the experiments (`tools.experiments`); ``results/schema.json`` describes it.
+``--profile quick`` records what learners see, for the instructor guide, in ``results/quick/``.
+Trainings that are finished are read back, so an interrupted recording goes on where it stopped.
 
 ``--cluster local:2``, or the address of a Dask scheduler, runs several notebooks at the same time:
 see `tools.cluster`. `tools.sweep` records any function that trains.
@@ -18,8 +19,10 @@ import datetime
 import functools
 import io
 import json
+import math
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,17 +33,18 @@ from typing import Any
 
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from course_utils import datasets, profiles
-from tools import pairing, run_notebooks
+from course_utils import datasets, files, profiles
+from tools import experiments, pairing, run_notebooks
 from tools.cluster import JobsFailed, spread
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
+MACHINE = "machine.json"
 PACKAGES = ("keras", "tensorflow-cpu", "tensorflow", "numpy", "scikit-learn", "shap")
 
 
 def hardware() -> dict[str, Any]:
-    """Return what computes: processor, cores that this process may use, memory in GiB."""
+    """Return what computes: processor, cores that this process may use, memory in GiB, GPUs."""
     names = [
         line.split(":", 1)[1].strip()
         for line in _lines(Path("/proc/cpuinfo"))
@@ -48,17 +52,25 @@ def hardware() -> dict[str, Any]:
     ]
     memory = [int(line.split()[1]) for line in _lines(Path("/proc/meminfo")) if "MemTotal" in line]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
+    found = {
         "processor": (names or [platform.processor() or platform.machine()])[0],
         "cores": cores,
         "memory_gib": round(memory[0] / 2**20, 1) if memory else None,
     }
+    return found | {"gpus": gpus} if (gpus := _gpus()) else found
 
 
-def versions() -> dict[str, str]:
+def _gpus() -> list[str]:
+    if not shutil.which("nvidia-smi"):
+        return []
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.split("\n")[:-1]
+
+
+def versions(*backends: str) -> dict[str, str]:
     """Return the versions of Python and of the packages that a result depends on."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *backends):
         try:
             found[package] = version(package)
         except ModuleNotFoundError:  # one of the two builds of TensorFlow is not there
@@ -82,6 +94,39 @@ def stamp() -> dict[str, Any]:
         "hardware": hardware(),
         "versions": versions(),
     }
+
+
+def check_machine(folder: Path) -> None:
+    """Refuse to go on with trainings that were begun on another processor or GPU.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where `training.fit` keeps its runs; the machine is noted there.
+
+    Raises
+    ------
+    ValueError
+        If the runs in the folder are those of another machine.
+    OSError
+        If the folder cannot be written.
+    """
+    here = {key: value for key, value in hardware().items() if key in ("processor", "gpus")}
+    noted = folder / MACHINE
+    if not noted.is_file():
+        files.writable(folder, "set COURSE_RUNS_DIR to a folder that you may write")
+        with files.replacing(noted) as temporary:
+            temporary.write_text(json.dumps(here), encoding="utf-8")
+    before = json.loads(noted.read_text(encoding="utf-8"))
+    if before != here:
+        raise ValueError(
+            f"The runs in {folder} were trained on {_machine(before)}, this is {_machine(here)}, "
+            "and a record never mixes two: set COURSE_RUNS_DIR to another folder."
+        )
+
+
+def _machine(parts: dict[str, Any]) -> str:
+    return " with ".join([parts["processor"], *parts.get("gpus", [])])
 
 
 def check_data() -> None:
@@ -122,13 +167,19 @@ def record(source: Path, profile: str, remark: str = "") -> Path:
     ------
     CellExecutionError, CellTimeoutError, DeadKernelError
         If a cell fails; what was trained is kept.
+    ValueError
+        If trainings that would be read back were made on another machine.
     """
     return write(measure(source, profile, remark), _folder(profile))
 
 
 def measure(source: Path, profile: str, remark: str = "") -> dict[str, Any]:
     """Run one notebook and return what goes into its record; the arguments are `record`'s."""
-    return stamped(source.stem, profile, remark, lambda: run_notebooks.execute(source, profile)[1])
+    identity = experiments.fingerprint(source, profile)  # of what runs, whatever is edited then
+    content = stamped(
+        source.stem, profile, remark, lambda: run_notebooks.execute(source, profile)[1]
+    )
+    return content | {"experiments": identity}
 
 
 def record_on_cluster(
@@ -171,6 +222,7 @@ def stamped(
 ) -> dict[str, Any]:
     """Return a record of all that `training.fit` finishes in some work, and where it was done."""
     os.environ.setdefault("COURSE_RUNS_DIR", str(run_notebooks.BUILD / profile / "runs"))
+    check_machine(Path(os.environ["COURSE_RUNS_DIR"]))
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "runs.jsonl"
         os.environ["COURSE_RECORD"] = str(lines)
@@ -179,11 +231,12 @@ def stamped(
         finally:
             del os.environ["COURSE_RECORD"]
         written = [json.loads(line) for line in _lines(lines)]
-    runs = [entry for entry in written if "history" in entry]
+    runs = _once([entry for entry in written if "history" in entry])
     return {
         "notebook": name,
         "profile": profile,
         **stamp(),
+        "versions": versions(*sorted({run["backend"] for run in runs})),
         "data": datasets.CHECKSUMS,
         "notebook_seconds": round(execution.seconds, 1),
         "training_seconds": round(sum(run["seconds"] for run in runs), 1),
@@ -191,9 +244,58 @@ def stamped(
         "read_back_seconds": round(sum(run["seconds"] for run in runs if run["read_back"]), 1),
         "peak_memory_mib": execution.memory_mib,
         "remark": remark,
-        "runs": [_rounded(run) for run in runs],
-        "notes": [entry for entry in written if "figures" in entry],
+        "runs": [_rounded(run) | {"final": final(run)} for run in runs],
+        "tests": [_judged(entry) for entry in written if "correct" in entry],
+        "notes": [_rounded_note(entry) for entry in written if "figures" in entry],
     }
+
+
+def final(run: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run ended with.
+
+    Parameters
+    ----------
+    run : dict
+        A run with ``history`` and ``validation_images``.
+
+    Returns
+    -------
+    dict
+        ``train_accuracy`` as logged, ``validation_accuracy`` and its 95 % ``validation_interval``,
+        as far as they were measured.
+    """
+    found: dict[str, Any] = {}
+    history = run["history"]
+    if "accuracy" in history:
+        found["train_accuracy"] = _rounded_number(history["accuracy"][-1])
+    if "val_accuracy" in history:
+        images = run["validation_images"]
+        found["validation_accuracy"] = _rounded_number(history["val_accuracy"][-1])
+        found["validation_interval"] = _interval(
+            round(found["validation_accuracy"] * images), images
+        )
+    return found
+
+
+def _judged(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a test figure with its accuracy and 95 % interval."""
+    correct, images = entry["correct"], entry["images"]
+    accuracy = _rounded_number(correct / images)
+    return entry | {"accuracy": accuracy, "interval": _interval(correct, images)}
+
+
+def _interval(correct: int, images: int) -> list[float]:
+    from course_utils import training  # needs Keras, which `hardware` and `versions` do not
+
+    return [_rounded_number(bound) for bound in training.accuracy_interval(correct, images)]
+
+
+def _once(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out runs that the notebook read back after it had trained them itself."""
+    kept: dict[tuple[str, str], dict[str, Any]] = {}
+    for run in runs:
+        kept.setdefault((run["name"], run["settings"]), run)
+    return list(kept.values())
 
 
 def write(content: dict[str, Any], folder: Path) -> Path:
@@ -231,11 +333,26 @@ def _folder(profile: str) -> Path:
 
 
 def _rounded(run: dict[str, Any]) -> dict[str, Any]:
-    """Keep six digits of what was measured: no more are meaningful, and files stay small."""
     history = {
-        key: [float(f"{value:.6g}") for value in values] for key, values in run["history"].items()
+        key: [_rounded_number(value) if math.isfinite(value) else None for value in values]
+        for key, values in run["history"].items()
     }
-    return run | {"history": history, "seconds": round(run["seconds"], 2)}
+    optimizer = {
+        key: _rounded_number(value) if isinstance(value, float) else value
+        for key, value in run["optimizer"].items()
+    }
+    seconds = round(run["seconds"], 2)
+    return run | {"history": history, "optimizer": optimizer, "seconds": seconds}
+
+
+def _rounded_note(entry: dict[str, Any]) -> dict[str, Any]:
+    figures = {key: _rounded_number(value) for key, value in entry["figures"].items()}
+    return entry | {"figures": figures}
+
+
+def _rounded_number(value: float) -> float:
+    """Keep six digits of what was measured: no more are meaningful, and files stay small."""
+    return float(f"{value:.6g}")
 
 
 def _lines(path: Path) -> list[str]:
@@ -251,6 +368,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--cluster", help="local:N, or the address of a Dask scheduler")
     options = parser.parse_args(arguments)
     sources = pairing.chosen(options.numbers, parser)
+    try:  # now, not after hours
+        files.writable(_folder(options.profile), "record in a copy of the course that is yours")
+    except OSError as error:
+        parser.error(str(error))
     if options.cluster:
         try:
             done = record_on_cluster(
@@ -264,6 +385,8 @@ def main(arguments: list[str] | None = None) -> int:
     for source in sources:
         try:
             _announce(record(source, options.profile, options.remark))
+        except (ValueError, OSError) as error:
+            parser.error(str(error))
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             _say_what_stopped(source.stem, error)
             failed.append(source.stem)

@@ -24,7 +24,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from course_utils import profiles
+from course_utils import files, profiles
+from course_utils.records import peak_memory
 from tools import pairing, site
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,17 +51,6 @@ def key(source: Path, profile: str) -> str:
     return digest.hexdigest()
 
 
-def peak_memory(process: int) -> int | None:
-    """Return the peak resident memory of a process in MiB, where the system tells (Linux)."""
-    status = Path(f"/proc/{process}/status")
-    if not status.is_file():
-        return None
-    for line in status.read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) // 1024
-    return None
-
-
 def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
     """Run a notebook in a fresh kernel, showing progress, and keep it in ``build/<profile>``.
 
@@ -68,6 +58,8 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
     ------
     CellExecutionError, CellTimeoutError, DeadKernelError
         If a cell fails; the exception tells which.
+    OSError
+        If the result cannot be kept: one sentence.
     """
     identity = key(source, profile)  # of what runs, whatever is edited meanwhile
     notebook = pairing.generate(source)
@@ -75,8 +67,7 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
     code_cells = [index for index, cell in enumerate(cells) if cell.cell_type == "code"]
     started = time.monotonic()
 
-    folder = BUILD / profile
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = files.writable(BUILD / profile, "run the course in a folder that you may write")
     os.environ["COURSE_PROFILE"] = profile
     os.environ.setdefault("COURSE_RUNS_DIR", str(folder / "runs"))
     client = NotebookClient(
@@ -102,8 +93,12 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
     print(f"{start_of_line} {seconds:.0f} s" + (f", peak memory {memory:,} MiB" if memory else ""))
     execution = Execution(identity, seconds, memory)
     target = folder / f"{source.stem}.ipynb"
-    _write(target, nbformat.writes(notebook))
-    _write(target.with_suffix(".json"), json.dumps(asdict(execution)))
+    record = target.with_suffix(".json")
+    with files.replacing(record) as new_record, files.replacing(target) as new_target:
+        new_record.write_text(json.dumps(asdict(execution)), encoding="utf-8")
+        new_target.write_text(nbformat.writes(notebook), encoding="utf-8")
+        # The notebook is replaced first: until its own record follows, it has none.
+        record.unlink(missing_ok=True)
     return notebook, execution
 
 
@@ -126,13 +121,6 @@ def run(source: Path, profile: str) -> bool:
     return True
 
 
-def _write(target: Path, text: str) -> None:
-    """Write a file in one step, so that an interruption leaves the old one whole."""
-    temporary = target.with_name(f".{target.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, target)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -141,9 +129,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     sources = pairing.chosen(options.numbers, parser)
     started = time.monotonic()
-    failed = [source.stem for source in sources if not run(source, options.profile)]
-    print(f"{len(sources)} notebooks in {time.monotonic() - started:.0f} s. Building the book …")
-    status = site.publish(BUILD / options.profile)
+    try:
+        failed = [source.stem for source in sources if not run(source, options.profile)]
+        print(
+            f"{len(sources)} notebooks in {time.monotonic() - started:.0f} s. Building the book …"
+        )
+        status = site.publish(BUILD / options.profile)
+    except OSError as error:  # a full disk, or a folder that cannot be written
+        print(f"\n{error}")
+        return 1
     if failed:
         print(f"Failed: {', '.join(failed)}")
     return 1 if failed else status

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import nbformat
@@ -28,14 +28,14 @@ import snowballstemmer
 from nbformat import NotebookNode
 
 from course_utils import profiles, records
-from tools import address, pairing
-
-if TYPE_CHECKING:
-    import pandas as pd
+from tools import address, claims, explorer, pairing, results
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGE_LIMIT = 3_000_000  # bytes of a page with its pictures, without the shared scripts and styles
+
+LOOK_UP = ("experiments", "glossary", "references")
+GO_FURTHER = ("past_one_machine", "reliability")
 
 # The richest form of an output comes first; the others are left out of the page.
 FORMS = ("text/html", "image/svg+xml", "image/png", "text/markdown", "text/latex", "text/plain")
@@ -426,7 +426,7 @@ def notebooks_table(notebooks: Sequence[Executed]) -> str:
     return "\n".join(rows)
 
 
-def results_table(runs: Iterable[Mapping[str, Any]]) -> str:
+def runs_table(runs: Iterable[Mapping[str, Any]]) -> str:
     """Return the table of the recorded full runs; several seeds of an experiment make one row.
 
     Parameters
@@ -458,7 +458,7 @@ def results_table(runs: Iterable[Mapping[str, Any]]) -> str:
             accuracy += f" ({min(accuracies):.1%} to {max(accuracies):.1%}, {len(same)} seeds)"
         # Other work on the machine can only make a run slower.
         seconds = min(run["seconds"] for run in same)
-        stamps.update(map(_stamp, same))
+        stamps.update(map(results.stamp, same))
         rows.append(
             f"| {name[:2]} | {name[3:].replace('_', ' ')} | {len(same[0]['history']['loss'])} "
             f"| {same[0]['train_images']:,} | {accuracy} | {duration(seconds)} |"
@@ -468,51 +468,13 @@ def results_table(runs: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join([*rows, "", f"Measured on {'; '.join(sorted(stamps))}."])
 
 
-def race_table(race: pd.DataFrame | None) -> str:
-    """Return the table of the race of notebook 09 as Markdown.
-
-    Parameters
-    ----------
-    race : pandas.DataFrame or None
-        As `records.race` returns it.
-
-    Returns
-    -------
-    str
-        Markdown; a sentence if no race is on record.
-    """
-    if race is None:
-        return "No race is recorded in this copy of the course yet: `make race` measures it."
-    table = race.reset_index().astype(str)
-    return "\n".join(
-        [
-            "Recipes of notebook 09, trained on all training images and opened on the 10,000 test "
-            "images once for each seed: mean test accuracy in percent (lowest to highest), without "
-            "and with the answers to six views of an image averaged, and seconds of training. "
-            "Hardware, versions and date of each training are in `results/race.json`.",
-            "",
-            f"| {' | '.join(table.columns)} |",
-            f"|{'---|' * len(table.columns)}",
-            *(f"| {' | '.join(row)} |" for row in table.to_numpy()),
-        ]
-    )
-
-
-def _stamp(run: Mapping[str, Any]) -> str:
-    hardware, versions = run["hardware"], run["versions"]
-    return (
-        f"{hardware['cores']} cores of {hardware['processor']}, Python {versions['python']}, "
-        f"Keras {versions['keras']}, {run['recorded']}"
-    )
-
-
 def contents(notebooks: Sequence[Executed], chapters: Iterable[str]) -> str:
     """Return the table of contents of the book, which the sidebar shows."""
     parts = {
         "Notebooks": [executed.name for executed in notebooks],
-        "Look up": [name for name in ("glossary", "references") if name in chapters],
-        "Go further": [name for name in ("past_one_machine",) if name in chapters],
-        "Teach": sorted(set(chapters) - {"index", "glossary", "references", "past_one_machine"}),
+        "Look up": [name for name in LOOK_UP if name in chapters],
+        "Go further": [name for name in GO_FURTHER if name in chapters],
+        "Teach": sorted(set(chapters) - {"index", *LOOK_UP, *GO_FURTHER}),
     }
     return "\n\n".join(
         f"```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(names) + "\n```"
@@ -577,6 +539,7 @@ def source_files(notebooks: Sequence[Executed]) -> dict[str, bytes]:
     chapters = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")}
     terms = glossary_terms(chapters["glossary"])
     figures, files = pictures(notebooks)
+    found = results.on_record()
     texts = {f"{name}.md": text for name, text in chapters.items()}
     texts |= {
         f"{executed.name}.ipynb": nbformat.writes(page(executed, terms)) for executed in notebooks
@@ -584,8 +547,11 @@ def source_files(notebooks: Sequence[Executed]) -> dict[str, bytes]:
     texts |= {
         "generated/pictures.md": figures,
         "generated/notebooks.md": notebooks_table(notebooks),
-        "generated/results.md": results_table(records.recorded_runs()),
-        "generated/race.md": race_table(records.race()),
+        "generated/results.md": results.sources_table(found),
+        "generated/race.md": results.race_table(found.race),
+        "generated/runs.md": runs_table(records.recorded_runs()),
+        "generated/claims.md": claims.claims_list(found),
+        "generated/explorer.md": f"```{{raw}} html\n{explorer.fragment()}```\n",
         "generated/contents.md": contents(notebooks, chapters),
     }
     return files | {name: text.encode() for name, text in texts.items()}
