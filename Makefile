@@ -131,6 +131,7 @@ address: $(READY) ## write where the course is published into every link: URL=ht
 benchmark: $(READY) ## measure the speed claims, as ratios from one run
 	$(BIN)/python benchmarks/augmentation.py
 	$(BIN)/python benchmarks/live_view.py
+	$(BIN)/python benchmarks/scaling.py
 
 .PHONY: race
 race: $(READY) ## measure the race of notebook 09 again, about an hour; SEEDS="0 1 2"

@@ -2,8 +2,9 @@
 
 The same small network is trained on 1, 2, 4 and 8 times as many images of CIFAR-10's size. The
 sizes take turns, and the median time for an image counts, so that other work on the machine hits
-all of them. Memory is the most that the process held at once while it trained, less what it held
-before, when the images were there already. Only Linux tells that.
+all of them; the time that processors spent on it hardly depends on other work. Memory is the most
+that the process held at once while it trained, less what it held before, when the images were there
+already. Only Linux tells that.
 
 Run ``python benchmarks/scaling.py``; ``--help`` lists the sizes.
 """
@@ -14,6 +15,7 @@ import argparse
 import os
 import re
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -35,8 +37,8 @@ class Cost:
 
     Attributes
     ----------
-    seconds
-        Of an epoch, without the time to compile the model.
+    seconds, processor_seconds
+        Of an epoch, without the time to compile the model: passed, and spent by all processors.
     data_mib
         Size of the images.
     beyond_mib
@@ -44,6 +46,7 @@ class Cost:
     """
 
     seconds: float
+    processor_seconds: float
     data_mib: float
     beyond_mib: float
 
@@ -86,11 +89,13 @@ def measure(count: int) -> Cost:
     held = memory("VmRSS")
     (PROCESS / "clear_refs").write_text("5", encoding="ascii")  # forgets the peak
     with tempfile.TemporaryDirectory() as folder:
-        runs = [
+        for _ in range(2):
+            began = time.perf_counter(), time.process_time()
             training.fit(model, batches, name="scaling", epochs=1, folder=folder, progress=None)
-            for _ in range(2)
-        ]
-    return Cost(runs[-1].seconds, batches.images.nbytes / 2**20, memory("VmHWM") - held)
+            ended = time.perf_counter(), time.process_time()
+    seconds, processor_seconds = (end - begin for begin, end in zip(began, ended, strict=True))
+    beyond_mib = memory("VmHWM") - held
+    return Cost(seconds, processor_seconds, batches.images.nbytes / 2**20, beyond_mib)
 
 
 def memory(field: str) -> float:
@@ -121,18 +126,17 @@ def main() -> None:
         for factor in FACTORS:
             costs[factor].append(measure(factor * options.images))
 
-    times = {
-        factor: median(cost.seconds for cost in some) / (factor * options.images)
-        for factor, some in costs.items()
-    }
-    peaks = {factor: max(cost.beyond_mib for cost in some) for factor, some in costs.items()}
-    print(f"{'images':>8}{'µs/image':>10}{'ratio':>8}{'data':>10}{'memory beyond':>17}{'ratio':>8}")
-    for factor in FACTORS:
+    print(f"{'images':>8}{'time':>8}{'processors':>12}{'images':>10}{'memory beyond them':>20}")
+    first = costs[1]
+    for factor, some in costs.items():
+        time_ratio = median(c.seconds for c in some) / median(c.seconds for c in first) / factor
+        work = median(c.processor_seconds for c in some)
+        work_ratio = work / median(c.processor_seconds for c in first) / factor
         print(
-            f"{factor * options.images:>8,}{1e6 * times[factor]:>10.0f}"
-            f"{times[factor] / times[1]:>8.2f}{costs[factor][0].data_mib:>6.0f} MiB"
-            f"{peaks[factor]:>13.0f} MiB{peaks[factor] / peaks[1]:>8.2f}"
+            f"{factor * options.images:>8,}{time_ratio:>8.2f}{work_ratio:>12.2f}"
+            f"{some[0].data_mib:>6.0f} MiB{max(c.beyond_mib for c in some):>16.0f} MiB"
         )
+    print("\ntime, processors: for an image, relative to the smallest number of images")
 
 
 if __name__ == "__main__":

@@ -210,7 +210,7 @@ def _train_on(count: int) -> None:
         import jax
 
         present = keras.distribution.distribution()
-        if present is not None and present.num_model_replicas == count:
+        if present is not None and present.device_mesh.shape[0] == count:
             return
         with _before_the_backend_starts():
             jax.config.update("jax_num_cpu_devices", count)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 History = dict[str, list[float]]
 
-LARGEST_JSON = 1 << 24  # bytes; the records of a notebook have less than a hundredth
+LARGEST_JSON = 1 << 22  # bytes; the record of a notebook has less than a tenth
 REMEDY = "put the course's own file there, measure it again, or remove it."
 
 # What readers rely on, in the words of a complaint.

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -185,7 +186,7 @@ def fit(
                 initial_epoch=epochs if memory.stopped else memory.epochs,
                 shuffle=False,  # Batches does it; Keras would use Python's global generator
                 verbose=0,
-                callbacks=[*callbacks, *shown, memory],
+                callbacks=[*_in_step(callbacks), *shown, memory],
             )
             # A finished run is read back, so its record has to be there before it is one.
             save_history({"settings": settings, "name": name} | memory.record(), path / "run.json")
@@ -219,6 +220,25 @@ def fit(
             },
         )
     return run
+
+
+def _in_step(
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> list[keras.callbacks.Callback]:
+    """Let callbacks see and set variables between two steps, on JAX as elsewhere.
+
+    There, Keras writes into the variables at the end of an epoch, over whatever was set before.
+    """
+    if not callbacks or keras.backend.backend() != "jax":
+        return list(callbacks)
+
+    def synchronize(batch: int, logs: Mapping[str, float] | None) -> None:
+        first.model.jax_state_sync()
+
+    first = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=synchronize, on_train_batch_end=synchronize
+    )
+    return [first, *callbacks]
 
 
 def _check_parts(*data: augmentation.Batches | None) -> None:
@@ -564,12 +584,20 @@ def load_model(path: Path | str) -> keras.Model:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the path does not end in ``.keras``.
+        If the path does not end in ``.keras``, or the file is damaged or would run code.
     """
     target = _keras_path(path)
     if not target.is_file():
         raise FileNotFoundError(f"There is no model {target}: run the cell that saves it first.")
-    return keras.models.load_model(target, safe_mode=True)
+    try:
+        return keras.models.load_model(target, safe_mode=True)
+    except (ValueError, TypeError, KeyError, ImportError, OSError, zipfile.BadZipFile) as error:
+        # Keras' own words fill pages, and advise to switch the safe mode off.
+        raise ValueError(
+            f"{target} cannot be loaded safely: it is damaged, or holds code, or layers that are "
+            "unknown here; run the cells that define its layers, or save it anew with "
+            "training.save_model."
+        ) from error
 
 
 def _keras_path(path: Path | str) -> Path:

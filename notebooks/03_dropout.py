@@ -1161,7 +1161,7 @@ exercises.check("03.1", kept_value)
 
 # %% tags=["solution"]
 row_of_threes = np.full((1, 1000), 3.0, dtype="float32")
-kept_value = float(np.max(layers.Dropout(0.2, seed=0)(row_of_threes, training=True)))
+kept_value = float(keras.ops.max(layers.Dropout(0.2, seed=0)(row_of_threes, training=True)))
 exercises.check("03.1", kept_value)
 
 # %% tags=["check"]

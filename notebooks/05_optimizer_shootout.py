@@ -126,7 +126,7 @@ def first_step(make_optimizer, gradient, rate=0.01):
     optimizer, weight = make_optimizer(), keras.Variable(0.0)
     optimizer.learning_rate = rate
     optimizer.apply([keras.ops.convert_to_tensor(gradient)], [weight])
-    return -float(weight)
+    return -float(keras.ops.convert_to_numpy(weight))
 
 
 # %%

@@ -1,7 +1,10 @@
 """The book: a small one is really built, and each check is shown a page with one fault."""
 
+import errno
 import json
+import os
 import re
+import shutil
 from copy import deepcopy
 from html import unescape
 
@@ -215,6 +218,33 @@ def test_a_warning_of_sphinx_fails_again_and_again_and_the_old_book_stays(folder
         assert site.publish(other) == 1
         assert "no such term" in capfd.readouterr().err
     assert (other / "site" / "index.html").read_text() == "the old book"
+
+
+FULL_DISK = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("error", [FULL_DISK, shutil.Error([("here", "there", str(FULL_DISK))])])
+def test_a_full_disk_is_told_in_one_sentence(error, monkeypatch, tmp_path, capsys):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(site, "build", fail)
+    assert site.publish(tmp_path) == 1
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and "No space left on device): make room there" in said
+
+
+def test_a_book_that_cannot_be_copied_leaves_the_old_one(monkeypatch, tmp_path):
+    def fail(*_, **__):
+        raise FULL_DISK
+
+    old = tmp_path / "site" / "index.html"
+    old.parent.mkdir()
+    old.write_text("the old book")
+    monkeypatch.setattr(shutil, "copytree", fail)
+    with pytest.raises(OSError, match="No space left"):
+        site.replace(tmp_path / "pages", old.parent)
+    assert old.read_text() == "the old book"
 
 
 def test_without_an_executed_notebook_one_sentence_says_what_to_do(tmp_path, capsys):

@@ -134,8 +134,8 @@ def test_once_the_training_images_are_divided_only_the_parts_are_used(source):
     for call in calls(tree, "train_validation_split"):
         for argument in call.args:
             divided.setdefault(ast.unparse(argument), call.lineno)
-    used = {ast.unparse(node): node.lineno for node in found(tree, ast.Attribute)}
-    late = [name for name, line in divided.items() if used.get(name, 0) > line]
+    used = [(ast.unparse(node), node.lineno) for node in found(tree, ast.Attribute)]
+    late = [name for name, line in used if line > divided.get(name, line)]
     assert divided and not late, f"validation images are in {late}, too"
 
 

@@ -710,6 +710,14 @@ def publish(folder: Path) -> int:
     except (FileNotFoundError, RuntimeError) as error:
         print(error)
         return 1
+    except OSError as error:
+        # Copying a folder gathers what it could not copy: source, target and reason of each file.
+        reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
+        print(
+            f"The book in {folder} cannot be written ({reason}): make room there, or build it in a "
+            "folder that you may write; an earlier book is whole."
+        )
+        return 1
     found = problems(index.parent)
     print("\n".join([*found, f"Open {index.as_uri()}"]))
     return 1 if found else 0

@@ -147,7 +147,7 @@ def figures(outcomes):
         "refused": sum(refused),
         "read as if untouched": len(refused) - sum(refused),
         "most memory for one file in MiB": round(max(memory) / MIB),
-        "longest for one file in seconds": round(max(seconds), 1),
+        "longest for one file in seconds": round(max(seconds), 2),
     }
 
 
@@ -536,7 +536,7 @@ def other_syntax(path, generator, marker):
         re.sub(r"\d+", "1e999", text),
         re.sub(r"\d+", "9" * 5000, text),
         re.sub(r"\d+", "-" + "9" * 400, text),
-        re.sub(r'"[^"]*"', '"\\ud800"', text),
+        re.sub(r'"[^"]*"', lambda found: '"\\ud800"', text),
         "[" * depth + "]" * depth,
         '{"runs":' * depth + "1" + "}" * depth,
         f'{{"runs": {text}, "table": {text}, "quiz": {text}}}',
@@ -549,7 +549,7 @@ def other_syntax(path, generator, marker):
 def too_large(path, generator, marker):
     fillers = [" ", "[],", "0,", '"x",', "{}"]
     filler = fillers[generator.choice(len(fillers))]
-    size = int(generator.integers(records.LARGEST_JSON, 3 * records.LARGEST_JSON))
+    size = int(generator.integers(records.LARGEST_JSON // 2, 3 * records.LARGEST_JSON // 2))
     text = path.read_text()
     path.write_text(f"[{filler * (size // len(filler))}{text}]")
 
@@ -630,12 +630,12 @@ def test_json_files_that_were_tampered_with(elsewhere, here, tmp_path, trials, r
         ("records/02_baseline.json", elsewhere, use_records, "measure it again, or remove it"),
         ("races/race.json", elsewhere, use_race, "measure it again, or remove it"),
         ("runs/run.json", here, use_history, "run the cell that saves it"),
-        ("quizzes/02.json", elsewhere, use_quiz, "install the course anew|pass two digits"),
+        ("quizzes/02.json", elsewhere, use_quiz, "install the course anew"),
     ]:
+        # Without its file a notebook has no quiz, which is no damage.
+        mutations = [each for each in BYTES + JSON if read is not use_quiz or each is not no_file]
         count = trials(full=20, few=3)
-        more_lost, more = judge(
-            tried, read, BYTES + JSON, count, whole=tmp_path / name, remedy=remedy
-        )
+        more_lost, more = judge(tried, read, mutations, count, whole=tmp_path / name, remedy=remedy)
         lost += more_lost
         outcomes += more
     what = "JSON files (records, race, histories, exercises) that were broken or tampered with"

@@ -2,18 +2,16 @@
 
 import importlib.util
 import json
-import re
 import sys
 from pathlib import Path
 
+import notebook_runs
 import pytest
 
-from tools import pairing, run_notebooks, small_machine
+from tools import pairing, small_machine
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the memory")
 ROOT = Path(__file__).resolve().parents[2]
-SET_UP = "\ndashboards.extension()\n"  # the last of the imports
-SAY = 'print("held", open("/proc/self/status").read())\n'
 
 
 def test_each_notebook_held_on_a_small_machine(row):
@@ -36,29 +34,14 @@ def test_each_notebook_held_on_a_small_machine(row):
     )
 
 
-def test_smoke_takes_little_beyond_the_libraries(tmp_path, monkeypatch, trials, row):
+def test_smoke_takes_little_beyond_the_libraries(trials, row):
     sources = trials(full=pairing.sources(), few=[])
     if not sources:
         pytest.skip("COURSE_RELIABILITY=full runs the notebooks; nbval holds them to their budgets")
-    monkeypatch.setattr(run_notebooks, "BUILD", tmp_path)
-    monkeypatch.setenv("COURSE_PROFILE", "smoke")
-    lost, beyond = [], {}
-    for source in sources:
-        text = source.read_text(encoding="utf-8")
-        assert text.count(SET_UP) == 1
-        copy = tmp_path / source.name
-        copy.write_text(text.replace(SET_UP, SET_UP + SAY), encoding="utf-8")
-        notebook, execution = run_notebooks.execute(copy, "smoke")
-        printed = "".join(
-            output.text
-            for cell in notebook.cells
-            for output in cell.get("outputs", [])
-            if output.output_type == "stream"
-        )
-        libraries = int(re.search(r"VmRSS:\s+(\d+) kB", printed)[1]) / 1024
-        beyond[source.stem] = round(execution.memory_mib - libraries)
-        if beyond[source.stem] > 1024:
-            lost.append(f"{source.stem} takes {beyond[source.stem]} MiB beyond its libraries")
+    beyond = {
+        source.stem: notebook_runs.alone(source, in_kernel=True).beyond_mib for source in sources
+    }
+    lost = [f"{name} takes {mib} MiB" for name, mib in beyond.items() if mib > 1024]
     largest = max(beyond, key=beyond.get)
     row("machines").conclude(
         "smoke_memory",
@@ -81,21 +64,18 @@ def test_memory_grows_with_the_data_alone(trials, row):
     smallest = trials(full=5000, few=1000)
     scaling.measure(smallest)  # what the process takes once only
     costs = {factor: scaling.measure(factor * smallest) for factor in factors}
-    print(costs)
     lost = []
     for factor in factors[1:]:
         more_data = costs[factor].data_mib - costs[1].data_mib
         more = costs[factor].beyond_mib - costs[1].beyond_mib
         if more > more_data / 2:  # a copy would take all of it
             lost.append(f"{factor} times the images: {more:.0f} MiB more, {more_data:.0f} of data")
-    times = {factor: costs[factor].seconds / factor for factor in factors}
+    work = [costs[factor].processor_seconds / factor for factor in factors]
     row("machines").conclude(
         "scaling",
         "a training on up to 8 times as many images takes as much memory beyond the images",
         tried=len(factors) - 1,
         lost=lost,
         MiB_beyond_the_images=", ".join(f"{cost.beyond_mib:.0f}" for cost in costs.values()),
-        time_per_image_relative_to_the_first=", ".join(
-            f"{seconds / times[1]:.2f}" for seconds in times.values()
-        ),
+        processor_time_of_an_image=", ".join(f"{seconds / work[0]:.2f}" for seconds in work),
     )

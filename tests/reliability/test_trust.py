@@ -3,7 +3,6 @@
 import ast
 import base64
 import http.client
-import importlib
 import json
 import os
 import pickle
@@ -285,21 +284,18 @@ def malicious_layers(marker, folder):
     yield "a file's words", [layer("keras.layers", "StringLookup", vocabulary="/etc/hostname")]
 
 
-def malicious_files(marker, folder):
-    """Write model files of other people; yield what each hides, and its path."""
+def malicious_files(path, marker):
+    """Write model files of other people to a path, one after the other; yield what each hides."""
+    import keras
+
     from course_utils import training
 
-    whole = training.save_model(small_model(), folder / "whole.keras").read_bytes()
-    path = folder / "model.keras"
-
-    def fresh(name):
-        path.write_bytes(whole)
-        return name, path
-
+    folder = path.parent
+    whole = training.save_model(small_model(), path).read_bytes()
     for name, layers in malicious_layers(marker, folder):
-        yield_this = fresh(name)
+        path.write_bytes(whole)
         with_config(path, lambda config, new=layers: config["config"]["layers"].extend(new))
-        yield yield_this
+        yield name
     schedule = {"base": 0.1, "maximum": 0.2, "step_size": 2, "policy": "triangular", "gamma": 1.0}
     schedule |= {"scale_function": stored_lambda(marker), "scale_mode": "cycle"}
     rate = layer("course_utils.callbacks", "CyclicLR", **schedule)
@@ -309,25 +305,22 @@ def malicious_files(marker, folder):
         "optimizer": layer("keras.optimizers", "SGD", learning_rate=rate),
     }
     for key, value in compiled.items():
-        yield_this = fresh(f"a compiled {key}")
+        path.write_bytes(whole)
         with_config(path, lambda config, k=key, v=value: config["compile_config"].update({k: v}))
-        yield yield_this
-    stored = np.array([Code(marker)], dtype=object)
-    np.savez(folder / "weights.npz", **{"layers/dense/vars": stored})
+        yield f"a compiled {key}"
+    path.write_bytes(whole)
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in ("config.json", "metadata.json")}
-    weights = {"model.weights.npz": (folder / "weights.npz").read_bytes()}
-    yield_this = fresh("weights that are objects")
-    write(path, members | weights)
-    yield yield_this
+    np.savez(folder / "weights.npz", **{"layers/dense/vars": np.array([Code(marker)], object)})
+    write(path, members | {"model.weights.npz": (folder / "weights.npz").read_bytes()})
+    yield "weights that are objects"
     path.write_bytes(pickle.dumps(Code(marker)))
-    yield "a pickle", path
-    old = small_model([importlib.import_module("keras").layers.Lambda(lambda x: x)])
-    old.save(folder / "old.h5")
+    yield "a pickle"
+    small_model([keras.layers.Lambda(lambda x: x)]).save(folder / "old.h5")
     path.write_bytes((folder / "old.h5").read_bytes())
-    yield "an older format", path
+    yield "an older format"
     path.write_bytes(whole[: len(whole) // 2])
-    yield "half a file", path
+    yield "half a file"
 
 
 def test_models_that_hide_code_are_refused(tmp_path, monkeypatch, row):
@@ -335,11 +328,11 @@ def test_models_that_hide_code_are_refused(tmp_path, monkeypatch, row):
 
     from course_utils import training
 
-    marker = tmp_path / "marker"
+    path, marker = tmp_path / "model.keras", tmp_path / "marker"
     (tmp_path / "module_of_mine.py").write_text(f"open({str(marker)!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     lost, tried = [], 0
-    for name, path in malicious_files(marker, tmp_path):
+    for name in malicious_files(path, marker):
         tried += 1
         try:
             training.load_model(path)
@@ -360,8 +353,8 @@ def test_models_that_hide_code_are_refused(tmp_path, monkeypatch, row):
 def test_the_malicious_model_would_run_if_it_were_trusted(tmp_path):
     import keras
 
-    marker = tmp_path / "marker"
-    path = next(path for _, path in malicious_files(marker, tmp_path))
+    path, marker = tmp_path / "model.keras", tmp_path / "marker"
+    assert next(malicious_files(path, marker)) == "a Lambda layer"
     keras.models.load_model(path, safe_mode=False)
     assert marker.exists()
 
