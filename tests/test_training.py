@@ -433,8 +433,13 @@ def test_a_run_that_goes_on_shows_all_its_epochs(notebook, tmp_path):
 
 def test_the_recorded_full_run_lies_beside_the_own_one(notebook, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_RESULTS_DIR", str(tmp_path))
-    runs = [{"name": "run", "history": {"loss": [2.0, 1.0], "val_loss": [2.0, 1.5]}}]
-    stamps = {"hardware": {}, "versions": {}, "recorded": "2026-01-01"}
+    curves = {"loss": [2.0, 1.0], "val_loss": [2.0, 1.5]}
+    runs = [{"name": "run", "seed": 0, "seconds": 1.0, "history": curves}]
+    stamps = {
+        "hardware": {"processor": "one", "cores": 2},
+        "versions": {"python": "3", "keras": "3"},
+        "recorded": "2026-01-01",
+    }
     (tmp_path / "01_test.json").write_text(json.dumps({"runs": runs} | stamps))
     fit(build(), name="other", progress="plot")
     assert "recorded" not in notebook.shown[-1]["text/plain"]
