@@ -13,7 +13,8 @@ READY := $(VENV)/.ready
 
 # Notebooks run in other folders, so a relative data folder is made absolute here, whether it comes
 # from the environment or from the command line.
-override export COURSE_DATA_DIR := $(abspath $(COURSE_DATA_DIR))
+override COURSE_DATA_DIR := $(abspath $(COURSE_DATA_DIR))
+export COURSE_DATA_DIR
 
 # The first Python from 3.11 to 3.13; name another one with PYTHON=.
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))

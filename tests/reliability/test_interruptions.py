@@ -404,7 +404,9 @@ def figures(path):
 
 
 def test_a_killed_recording_goes_on(start, trials, row, tmp_path):
-    lost, tried = [], trials(full=20, few=1)
+    lost, tried = [], trials(full=20, few=0)
+    if not tried:
+        pytest.skip("three kernels for each kill: `make reliability` kills recordings")
     names = ["02_small_0", "02_small_1"]
 
     def prepare(folder):
