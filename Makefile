@@ -79,6 +79,7 @@ test: lint ## everything that CI runs
 	$(BIN)/python -m tools.guide --check
 	$(BIN)/python -m tools.ladder --check
 	$(BIN)/python -m tools.results --check
+	$(BIN)/python -m tools.experiments --check
 	$(BIN)/python -m tools.address --check
 	$(BIN)/python -m tools.reliability --check
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser tests
@@ -112,6 +113,7 @@ record: $(READY) ## record full runs in results/ (hours); NB=02 for one, CLUSTER
 
 .PHONY: guide
 guide: $(READY) ## write results/ into README, the instructor guide's tables and the headings of 09
+	$(BIN)/python -m tools.experiments
 	$(BIN)/python -m tools.guide
 	$(BIN)/python -m tools.ladder
 	$(BIN)/python -m tools.results

@@ -222,8 +222,8 @@ def summary(experiments: Mapping[str, str]) -> str:
 
 
 def _spread(values: Sequence[float], form: str) -> str:
-    text = f"{mean(values):{form}}"
-    return f"{text} ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else text
+    middle, low, high = (f"{value:{form}}" for value in (mean(values), min(values), max(values)))
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def _counted(number: int, noun: str) -> str:
