@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import mean, variance
 from typing import TYPE_CHECKING, Any
 
+from course_utils import files
+
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
@@ -96,7 +98,7 @@ def note(name: str, *, seed: int, **figures: float) -> None:
         What was measured, each by its own name.
     """
     plain = {key: float(value) for key, value in figures.items()}
-    _add_line({"name": name, "seed": int(seed), "figures": plain})
+    add_line({"name": name, "seed": int(seed), "figures": plain})
 
 
 def noted(name: str) -> list[dict[str, float]]:
@@ -141,7 +143,7 @@ def note_test(name: str, *, seed: int, correct: int, images: int) -> None:
             f"{correct} correct of {images} test images is impossible for {name!r}: pass how many "
             "are right, and how many there are."
         )
-    _add_line({"name": name, "seed": int(seed), "correct": int(correct), "images": int(images)})
+    add_line({"name": name, "seed": int(seed), "correct": int(correct), "images": int(images)})
 
 
 def tested(name: str) -> list[dict[str, Any]]:
@@ -167,11 +169,20 @@ def tested(name: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda entry: entry["seed"])
 
 
-def _add_line(content: Mapping[str, Any]) -> None:
-    lines = os.environ.get("COURSE_RECORD")
-    if lines:
-        with open(lines, "a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(content)}\n")
+def add_line(content: Mapping[str, Any]) -> None:
+    """Add a line of JSON to the file that ``COURSE_RECORD`` names, if it names one.
+
+    Parameters
+    ----------
+    content : mapping
+        Plain values. It is added in one step, so that a crash never leaves half a line.
+    """
+    name = os.environ.get("COURSE_RECORD")
+    if name:
+        path = Path(name)
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        with files.replacing(path) as temporary:
+            temporary.write_text(f"{before}{json.dumps(content)}\n", encoding="utf-8")
 
 
 def summary(experiments: Mapping[str, str]) -> str:

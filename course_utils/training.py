@@ -199,8 +199,7 @@ def fit(
     trained = batches.num_images * memory.epochs
     run = Run(name, memory.history, memory.seconds, trained / memory.seconds, path, reused)
     if os.environ.get("COURSE_RECORD"):
-        _add_line(
-            Path(os.environ["COURSE_RECORD"]),
+        records.add_line(
             {
                 "name": name,
                 "seed": seed,
@@ -272,13 +271,6 @@ def _what_is_kept(memory: _Memory, epochs: int) -> str:
     return (
         f"Interrupted in epoch {memory.kept + 1} of {epochs}: {kept}; run this cell again to go on."
     )
-
-
-def _add_line(path: Path, content: Mapping[str, Any]) -> None:
-    """Add a line of JSON to a file in one step, so that a crash never leaves half a line."""
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    with files.replacing(path) as temporary:
-        temporary.write_text(f"{before}{json.dumps(content)}\n", encoding="utf-8")
 
 
 class _Start:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from course_utils import training
+from course_utils import records, training
 from course_utils.augmentation import Batches, flip, pad_and_crop, scale
 from course_utils.callbacks import BatchHistory
 
@@ -506,7 +506,7 @@ def test_a_crash_while_recording_leaves_whole_lines(tmp_path, monkeypatch):
     with monkeypatch.context() as power:
         power.setattr(os, "replace", crash)
         with pytest.raises(OSError, match="power"):
-            training._add_line(lines, {"name": "second"})
+            records.add_line({"name": "second"})
     assert lines.read_text() == before
 
 
