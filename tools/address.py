@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from tools import pairing
+from tools import generated, pairing
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "https://github.com/"
@@ -105,14 +105,8 @@ def renewed(readme: str) -> str:
     ValueError
         If the text does not hold each marker once, in order.
     """
-    before, *rest = readme.split(START)
-    old, *after = rest[0].split(END) if len(rest) == 1 else ["", ""]
-    if len(rest) != 1 or len(after) != 1:
-        raise ValueError(
-            f"README.md must hold {START} and behind it {END}, each once: put both where the "
-            "launch links belong."
-        )
-    return f"{before}{START}\n{launch_block()}\n{END}{after[0]}"
+    block = launch_block()
+    return generated.between(readme, START, END, block, page="README.md", what="launch links")
 
 
 def write(url: str) -> None:

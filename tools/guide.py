@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from course_utils import profiles, records, training
-from tools import pairing
+from tools import generated, pairing
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "instructor-guide.md"
@@ -155,21 +154,7 @@ def _stamps(*kinds: dict[str, dict[str, Any]]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing, compare")
-    options = parser.parse_args(arguments)
-    present = GUIDE.read_text(encoding="utf-8")
-    wanted = filled(present)
-    if options.check:
-        agrees = present == wanted
-        print(
-            "The instructor guide agrees with the records."
-            if agrees
-            else f"{GUIDE.name} disagrees with results/: run `make guide`."
-        )
-        return 0 if agrees else 1
-    GUIDE.write_text(wanted, encoding="utf-8")
-    return 0
+    return generated.command(GUIDE, filled, doc=__doc__, remedy="make guide", arguments=arguments)
 
 
 if __name__ == "__main__":

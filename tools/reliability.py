@@ -8,14 +8,13 @@ them; ``make reliability`` tries all and keeps what came of it as one JSON file 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools import record
+from tools import generated, record
 
 FOLDER = record.RESULTS / "reliability"
 PAGE = record.ROOT / "docs" / "reliability.md"
@@ -124,25 +123,15 @@ def _line(row: Mapping[str, Any]) -> str:
     return f"| {' | '.join(map(str, cells))} | {row['recorded']}, {where} |"
 
 
-def page() -> str:
-    """Return the page with its present rows."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{tables()}\n{END}{after}"
+def renewed(text: str) -> str:
+    """Return the page's text with its present rows."""
+    return generated.between(text, BEGIN, END, f"\n{tables()}", page=PAGE.name, what="rows")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing, say if it is stale")
-    options = parser.parse_args(arguments)
-    if not options.check:
-        PAGE.write_text(page(), encoding="utf-8")
-    elif PAGE.read_text(encoding="utf-8") != page():
-        print(f"{PAGE.name} differs from results/reliability: run `python -m tools.reliability`.")
-        return 1
-    return 0
+    remedy = "python -m tools.reliability"
+    return generated.command(PAGE, renewed, doc=__doc__, remedy=remedy, arguments=arguments)
 
 
 if __name__ == "__main__":

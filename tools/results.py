@@ -7,9 +7,7 @@ in it is typed by hand, and running it twice changes nothing.
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from statistics import mean
 from typing import Any
 
 from course_utils import records
+from tools import generated
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -456,34 +455,13 @@ def renewed(readme: str) -> str:
         If the text does not hold each marker once, in order.
     """
     found = on_record()
-    block = f"{START}\n{sources_table(found)}\n\n{race_table(found.race)}\n{END}"
-    pattern = f"{re.escape(START)}.*?{re.escape(END)}"
-    text, count = re.subn(pattern, lambda _: block, readme, flags=re.DOTALL)
-    if count != 1 or readme.count(START) != 1 or readme.count(END) != 1:
-        raise ValueError(
-            f"README.md must hold {START} and behind it {END}, each once: put both where the "
-            "results belong."
-        )
-    return text
+    block = f"{sources_table(found)}\n\n{race_table(found.race)}"
+    return generated.between(readme, START, END, block, page="README.md", what="results")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="change nothing, compare")
-    options = parser.parse_args(arguments)
-    present = README.read_text(encoding="utf-8")
-    wanted = renewed(present)
-    if options.check:
-        agrees = present == wanted
-        print(
-            "README.md agrees with the records."
-            if agrees
-            else "README.md disagrees with results/: run `make guide`."
-        )
-        return 0 if agrees else 1
-    README.write_text(wanted, encoding="utf-8")
-    return 0
+    return generated.command(README, renewed, doc=__doc__, remedy="make guide", arguments=arguments)
 
 
 if __name__ == "__main__":
