@@ -364,10 +364,15 @@ def test_the_malicious_model_would_run_if_it_were_trusted(tmp_path):
 
 def printed_by_make(target):
     """Return the commands of a target, without running them."""
-    done = subprocess.run(
-        ["make", "-n", target], cwd=ROOT, check=True, capture_output=True, text=True
-    )
+    command = ["make", "--no-print-directory", "-n", target]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return done.stdout.strip().splitlines()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the Makefile needs .venv/bin")
+def test_the_commands_of_a_target_are_read_within_make_as_well(monkeypatch):
+    monkeypatch.setenv("MAKELEVEL", "1")  # as `make test` does: make then says where it works
+    assert "jupyter" in printed_by_make("lab")[-1]
 
 
 @pytest.fixture
