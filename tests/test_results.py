@@ -32,8 +32,8 @@ def experiment(title):
 
 
 def store_simple(folder, accuracies, **changes):
-    entries = [*runs("03_simple", [0.7] * len(accuracies), **changes)]
-    store(folder, "03_dropout", entries + judged("03_simple", accuracies))
+    entries = [*runs("03_to_the_end_simple", [0.7] * len(accuracies), **changes)]
+    store(folder, "03_dropout", entries + judged("03_to_the_end_simple", accuracies))
 
 
 # --- The table ------------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def test_a_single_seed_has_an_interval(folder):
 
 
 def test_runs_without_test_figures_are_not_shown(folder):
-    store(folder, "03_dropout", runs("03_simple", [0.7]))
+    store(folder, "03_dropout", runs("03_to_the_end_simple", [0.7]))
     assert row("simple network")[5] == "not recorded yet"
 
 

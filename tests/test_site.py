@@ -75,7 +75,9 @@ def folder(tmp_path_factory):
     base = tmp_path_factory.mktemp("course")
     simple = [*runs("03_simple", [0.6, 0.61]), *runs("03_simple_dropout", [0.8, 0.8])]
     entries = [*runs("02_small", [0.70, 0.74], train_images=40_000), *simple]
-    store(base / "results", "03_dropout", entries + judged("03_simple", [0.60, 0.62]))
+    longer = runs("03_to_the_end_simple", [0.6, 0.61])
+    tests = [*judged("03_simple", [0.60, 0.62]), *judged("03_to_the_end_simple", [0.60, 0.62])]
+    store(base / "results", "03_dropout", [*entries, *longer, *tests])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_RESULTS_DIR", str(base / "results"))
         write_run(base / "quick", small_notebook())
@@ -188,7 +190,7 @@ def test_the_experiments_page_says_of_a_claim_what_the_records_say(experiments):
 def test_the_experiments_page_holds_every_run_as_plot_and_as_table(experiments, folder):
     assert "72.0% (70.0% to 74.0%, 2 seeds)" in experiments
     assert "40,000" in experiments
-    assert re.search(r'role="figure" aria-label="Accuracy [^"]*: 6 runs on CIFAR-10', experiments)
+    assert re.search(r'role="figure" aria-label="Accuracy [^"]*: 8 runs on CIFAR-10', experiments)
     needed = re.findall(r'<script defer="defer" src="_static/(bokeh[\w-]*\.min\.js)', experiments)
     assert needed == ["bokeh.min.js", "bokeh-widgets.min.js", "bokeh-tables.min.js"]
     assert all((folder / "site" / "_static" / name).is_file() for name in needed)

@@ -159,6 +159,7 @@ def experiments() -> list[Experiment]:
     """Return every experiment of S1 to S5 that has a figure, in their order."""
     s1, s2, s3, s4, s5 = (reported()[source] for source in ("S1", "S2", "S3", "S4", "S5"))
     base, final, vgg, advanced = s1["base"], s1["final"], s4["vgg"], s5["advanced"]
+    flips = "ours mirrors images at random, and its rate takes one cycle"
 
     def cifar(source: str, title: str, accuracy: float, on: str, **rest: Any) -> Experiment:
         return Experiment(source, title, "CIFAR-10", accuracy, on, **rest)
@@ -184,16 +185,19 @@ def experiments() -> list[Experiment]:
         ),
         cifar(
             "S2", "simple network", s2["simple"]["val_accuracy"][-1], "test, last epoch",
-            epochs=s2["simple"]["epochs"], images=50_000, runs=("03_simple",),
+            epochs=s2["simple"]["epochs"], images=50_000, runs=("03_to_the_end_simple",),
+            remark=flips,
         ),
         cifar(
             "S2", "with dropout", s2["dropout"]["val_accuracy"][-1], "test, last epoch",
-            epochs=s2["dropout"]["epochs"], images=50_000, runs=("03_simple_dropout",),
+            epochs=s2["dropout"]["epochs"], images=50_000, runs=("03_to_the_end_simple_dropout",),
+            remark=flips,
         ),
         cifar(
             "S2", "“more complex”", max(s2["complex"]["val_accuracy"]),
             "test, best epoch",
-            epochs=s2["complex"]["epochs"], images=50_000, runs=("03_deeper_dropout",),
+            epochs=s2["complex"]["epochs"], images=50_000, runs=("03_to_the_end_deeper_dropout",),
+            remark=flips,
         ),
         cifar(
             "S3", "predecessor", s3["predecessor"]["accuracy"], "test",
@@ -201,7 +205,8 @@ def experiments() -> list[Experiment]:
         ),
         cifar(
             "S3", "three blocks with dropout", s3["dropout"]["accuracy"], "not said, “about”",
-            epochs=s3["dropout"]["epochs"], images=40_000, runs=("03_study_dropout",),
+            epochs=s3["dropout"]["epochs"], images=40_000,
+            runs=("03_to_the_end_three_blocks_dropout",), remark=flips,
         ),
         cifar(
             "S4", "VGG-style network, augmentation", vgg["best_test_accuracy"],
@@ -358,8 +363,12 @@ def sources_table(found: Recorded) -> str:
         f"reported accuracy, with at most 1/{FACTOR} of the compute where the write-up trained "
         f"for more than {LONG_SCHEDULE} epochs, else with at most its epochs.",
     ]
-    remarks = [f"- {e.source}, {e.title}: {e.remark}." for e in experiments() if e.remark]
-    lines += ["", *remarks]
+    remarked: dict[str, list[str]] = {}
+    for experiment in experiments():
+        remarked.setdefault(experiment.remark, []).append(
+            f"{experiment.source}, {experiment.title}"
+        )
+    lines += ["", *(f"- {'; '.join(names)}: {text}." for text, names in remarked.items() if text)]
     shown = {notebook(experiment) for experiment in experiments() if measured(experiment, found)}
     stamps = sorted({stamp(each) for each in stored() if each["notebook"][:2] in shown})
     return "\n".join([*lines, *(["", f"Measured on {'; '.join(stamps)}."] if stamps else [])])
