@@ -18,17 +18,17 @@ import math
 import os
 import ssl
 import tarfile
-import tokenize
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from course_utils import files
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -51,19 +51,6 @@ CHECKSUMS = {
 NUM_CLASSES = 10
 CONNECT_SECONDS = 10.0
 
-# What zipfile, zlib and NumPy's reader of headers raise on a damaged file.
-DAMAGED = (
-    ValueError,
-    TypeError,
-    SyntaxError,
-    RuntimeError,
-    MemoryError,
-    OSError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    tokenize.TokenError,
-)
 # What a network does to a download; OSErrors of another kind are the disk's.
 BROKEN_NETWORK = (
     urllib.error.URLError,
@@ -427,12 +414,10 @@ def _read(path: Path, name: str, found_in: str) -> Data:
     hint = "replace it by the official file, or remove it to use another source."
     try:
         arrays = _arrays(path, dataset)
-    except DAMAGED as error:
-        # What the libraries say may be empty, or quote a header of ten thousand characters.
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        raise ValueError(f"{path} is not a readable {dataset.title} file ({reason}): {hint}") from (
-            error
-        )
+    except files.DAMAGED as error:
+        raise ValueError(
+            f"{path} is not a readable {dataset.title} file ({files.reason(error)}): {hint}"
+        ) from error
     official = all(
         array_checksum(arrays[key]) == checksum for key, checksum in CHECKSUMS[name].items()
     )

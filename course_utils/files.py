@@ -6,10 +6,33 @@ import contextlib
 import glob
 import os
 import time
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 LEFTOVER_SECONDS = 3600.0
+
+# What zipfile, zlib and NumPy's reader of headers raise on a damaged file.
+DAMAGED = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    MemoryError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
+
+
+def reason(error: BaseException) -> str:
+    """Return what a library says of a damaged file, in one line of at most 200 characters."""
+    # It may say nothing, or quote a header of ten thousand characters.
+    return str(error).partition("\n")[0][:200] or type(error).__name__
 
 
 @contextlib.contextmanager

@@ -317,13 +317,36 @@ class _Memory(keras.callbacks.Callback):
         return {"history": self.history, "seconds": self.seconds, "stopped": self.stopped}
 
     def restore(self, model: keras.Model) -> bool:
-        """Put the saved state into the model, if there is one; tell whether the run is done."""
+        """Put the saved state into the model, if there is one; tell whether the run is done.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged; the model is then as it was.
+        """
         if not self.path.is_file():
             return False
+        variables = _variables(model)
+        try:
+            record, values = self._read([tuple(variable.shape) for variable in variables])
+        except (*files.DAMAGED, LookupError, AttributeError) as error:
+            raise ValueError(
+                f"What is kept of this run cannot be read ({files.reason(error)}): remove "
+                f"{self.path}, and it is trained anew."
+            ) from error
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        self.history, self.seconds = record["history"], record["seconds"]
+        self.stopped = record["stopped"]
+        self.kept = self.epochs
+        self._restore_callbacks()
+        return record["finished"]
+
+    def _read(self, shapes: Sequence[tuple[int, ...]]) -> tuple[dict[str, Any], list[np.ndarray]]:
+        """Read the record, the states of callbacks, and arrays of these shapes."""
         with np.load(self.path, allow_pickle=False) as saved:
             record = json.loads(saved["record"].tobytes())
-            for position, variable in enumerate(_variables(model)):
-                variable.assign(saved[f"variable_{position}"])
+            values = [saved[f"variable_{position}"] for position in range(len(shapes))]
             self._saved_states = [
                 {
                     **state["plain"],
@@ -334,11 +357,11 @@ class _Memory(keras.callbacks.Callback):
                 }
                 for number, state in enumerate(record.pop("callbacks"))
             ]
-        self.history, self.seconds = record["history"], record["seconds"]
-        self.stopped = record["stopped"]
-        self.kept = self.epochs
-        self._restore_callbacks()
-        return record["finished"]
+        if [value.shape for value in values] != list(shapes):
+            raise ValueError("its arrays are not those of this model")
+        if missing := {"history", "seconds", "stopped", "finished"} - record.keys():
+            raise ValueError(f"its record lacks {', '.join(sorted(missing))}")
+        return record, values
 
     def save(self, *, finished: bool) -> None:
         """Write the state to a new file that takes the old one's place in one step."""

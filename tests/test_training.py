@@ -361,6 +361,60 @@ def test_early_stopping_keeps_its_best_weights_over_an_interruption(tmp_path):
     assert same_weights(first_model, again_model)
 
 
+def cut_in_half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def a_bit_flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def replaced_by_text(path):
+    path.write_text("<html>Please log in</html>")
+
+
+def rewritten(path, **changes):
+    with np.load(path) as saved:
+        content = {key: changes.get(key, saved[key]) for key in saved}
+    np.savez(path, **{key: value for key, value in content.items() if value is not None})
+
+
+def an_array_missing(path):
+    rewritten(path, variable_0=None)
+
+
+def arrays_of_another_model(path):
+    rewritten(path, variable_0=np.zeros((2, 2), "float32"))
+
+
+def another_record(path):
+    rewritten(path, record=np.frombuffer(b'{"callbacks": []}', np.uint8))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        cut_in_half,
+        a_bit_flipped,
+        replaced_by_text,
+        an_array_missing,
+        arrays_of_another_model,
+        another_record,
+    ],
+)
+def test_a_damaged_state_is_named_and_leaves_the_model_as_it_was(tmp_path, damage):
+    state = fit(build(), folder=tmp_path).path / "state.npz"
+    damage(state)
+    model, untouched = build(), build()
+    with pytest.raises(ValueError, match="remove .*state.npz, and it is trained anew"):
+        fit(model, folder=tmp_path)
+    assert same_weights(model, untouched)
+    state.unlink()
+    assert not fit(model, folder=tmp_path).reused
+
+
 def test_data_order_does_not_depend_on_pythons_global_generator():
     import random
 
