@@ -281,7 +281,7 @@ def fresh_start(network, start, *, rate):
     for variable, value in zip(network.variables, start.variables, strict=True):
         variable.assign(value)
     for variable in network.optimizer.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+        variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
     assert int(network.optimizer.iterations) == 0, "the optimizer remembers an earlier run"
     network.optimizer.learning_rate = rate
 
