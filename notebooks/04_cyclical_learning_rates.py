@@ -716,8 +716,8 @@ class Logs(keras.callbacks.Callback):
 zero = keras.Sequential([keras.Input((1,)), layers.Dense(1, kernel_initializer="zeros")])
 zero.compile(keras.optimizers.SGD(0.0), "mean_absolute_error")
 logs, single = Logs(), callbacks.BatchHistory()
-answers = np.array([[0.0], [1.0], [2.0], [3.0]])
-zero.fit(np.ones((4, 1)), answers, batch_size=1, shuffle=False, verbose=0, callbacks=[logs, single])
+answers = np.array([0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0])  # the same one twice in each batch
+zero.fit(np.ones((8, 1)), answers, batch_size=2, shuffle=False, verbose=0, callbacks=[logs, single])
 print("logs['loss']:", logs.losses)
 print("BatchHistory:", single.loss)
 

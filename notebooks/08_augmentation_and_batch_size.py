@@ -788,7 +788,7 @@ print(f"S4: best {s4['best_test_accuracy']:.2%}, last epoch {s4['last_test_accur
 study_width = profile.pick(smoke=4, quick=8, full=16)
 study_size = profile.pick(smoke=128, quick=512, full=20_480)
 batch_sizes = profile.pick(smoke=(16, 32), quick=(16, 32, 64, 128), full=(64, 128, 256, 512))
-study_epochs = profile.pick(smoke=2, quick=8, full=16)
+study_epochs = profile.pick(smoke=2, quick=8, full=10)
 small, large = batch_sizes[0], batch_sizes[-1]
 study_x, study_y = datasets.stratified_subset(split.x_train, split.y_train, study_size, seed=1)
 judges = profile.pick(smoke=100, quick=400, full=5000)
@@ -1183,7 +1183,7 @@ print(f"{build_network(64).count_params():,} without")
 # another one. The runs of S4's network at the usual rate exist already: their first epochs count.
 
 # %%
-variant_epochs = profile.pick(smoke=1, quick=3, full=5)
+variant_epochs = profile.pick(smoke=1, quick=3, full=4)
 factors = profile.pick(smoke=(1,), quick=(1,), full=(1 / 3, 1, 3))
 dense_network = compiled(build_network(study_width, hidden=128), keras.optimizers.SGD(momentum=0.9))
 VARIANTS = {
