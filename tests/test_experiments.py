@@ -1,5 +1,6 @@
 """Which changes of a notebook make its record stale, and how that is said."""
 
+import ast
 import json
 
 import pytest
@@ -145,6 +146,21 @@ def test_a_record_without_a_fingerprint_or_a_notebook_is_stale(source):
     record = {"notebook": "02_small", "profile": "quick"}
     assert "made before records kept" in experiments.why_stale(record, source)
     assert "there is no such notebook" in experiments.why_stale(record, None)
+
+
+def test_the_same_experiments_are_found_whatever_python_makes_of_quotes(source):
+    entries = experiments.fingerprint(source, "full")
+    other = [entry.replace('"', "'").replace("'", '"') for entry in entries]
+    record = {"notebook": source.stem, "profile": "full", "experiments": other}
+    assert experiments.why_stale(record, source) is None
+
+
+def test_a_name_within_a_comprehension_is_not_the_one_outside():
+    used, bound = experiments._names(
+        ast.parse("many = [run + other for run in [run, rest] for other in run]").body[0]
+    )
+    assert used == {"run", "rest"}
+    assert bound == {"many"}
 
 
 def test_another_order_of_statements_is_told(source):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import copy
 import hashlib
 import json
 import symtable
@@ -40,6 +41,7 @@ CHANGES |= {"permutation", "random", "shuffle", "standard_normal", "uniform"}
 # Calls whose result holds the very objects that went in.
 HANDS_ON = {"dict", "enumerate", "list", "reversed", "sorted", "tuple", "zip"}
 HANDS_ON |= {"get", "items", "values"}
+WITHIN = "_within_a_comprehension"
 NESTED = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
 
 
@@ -116,10 +118,17 @@ def why_stale(record: dict[str, Any], source: Path | None) -> str | None:
         return f"{name}: it was made before records kept what identifies their experiments."
     before, now = record["experiments"], fingerprint(source, record["profile"])
     for entries, others, verb in ((now, before, "was not recorded"), (before, now, "is gone")):
+        known = _digits(others)
         for entry in entries:
-            if entry not in others:
+            if entry[:12] not in known:
                 return f"{name}: `{entry[13:]}` {verb} in this form."
-    return None if before == now else f"{name}: its statements come in another order."
+    same_order = _digits(before) == _digits(now)
+    return None if same_order else f"{name}: its statements come in another order."
+
+
+def _digits(entries: list[str]) -> list[str]:
+    """Leave out the lines, whose quotes Python's versions write differently."""
+    return [entry[:12] for entry in entries]
 
 
 def _nodes(source: Path, profile: str) -> Iterator[ast.stmt]:
@@ -209,13 +218,30 @@ def _names(node: ast.stmt) -> tuple[set[str], set[str]]:
             uses |= used - binds
             binds |= bound
         return uses, binds
-    table = symtable.symtable(ast.unparse(node), "statement", "exec")
-    own = table.get_symbols()
+    apart = _Comprehensions().visit(copy.deepcopy(node))
+    table = symtable.symtable(ast.unparse(apart), "statement", "exec")
+    own = [symbol for symbol in table.get_symbols() if not symbol.get_name().endswith(WITHIN)]
     uses = {symbol.get_name() for symbol in own if symbol.is_referenced()} | _globals(table)
     binds = {s.get_name() for s in own if s.is_assigned() or s.is_imported() or s.is_namespace()}
     if isinstance(node, ast.AugAssign):
         uses |= binds
     return uses, binds
+
+
+class _Comprehensions(ast.NodeTransformer):
+    """Mark the names that live in a comprehension: since 3.12 Python counts them to its outside."""
+
+    def _mark(self, node: Any) -> ast.AST:
+        self.generic_visit(node)
+        generators: list[ast.comprehension] = node.generators
+        own = {name.id for each in generators for name in _walk_names(each.target)}
+        outside = set(_walk_names(generators[0].iter))
+        for name in _walk_names(node):
+            if name.id in own and name not in outside:
+                name.id += WITHIN
+        return node
+
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _mark  # noqa: N815
 
 
 def _globals(table: symtable.SymbolTable) -> set[str]:
