@@ -475,10 +475,8 @@ def _settings(
         "state": _hash(*(keras.ops.convert_to_numpy(v).tobytes() for v in _variables(model))),
         "train": _fingerprint(batches),
         "validation": validation and _fingerprint(validation),
-        # Copies: a list that the callback fills while it trains must not change the settings.
         "callbacks": [
-            [type(callback).__name__, copy.deepcopy(_plain_state(callback))]
-            for callback in callbacks
+            [type(callback).__name__, _copied(_plain_state(callback))] for callback in callbacks
         ],
         "epochs": epochs,
         "seed": seed,
@@ -486,6 +484,20 @@ def _settings(
         "backend": keras.backend.backend(),
         **({"devices": profiles.devices()} if profiles.devices() > 1 else {}),
     }
+
+
+def _copied(value: Any) -> Any:
+    """Copy plain values; name a file of the runs folder by its place in there.
+
+    A list that a callback fills while it trains must not change the settings, nor must the place
+    that the folder has on a disk.
+    """
+    if isinstance(value, str):
+        path, folder = Path(value).absolute(), runs_folder().absolute()
+        return f"runs/{path.relative_to(folder)}" if path.is_relative_to(folder) else value
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _described(

@@ -426,6 +426,18 @@ def test_data_order_does_not_depend_on_pythons_global_generator():
     assert first.history == second.history
 
 
+def test_a_runs_folder_may_be_moved_without_training_anew(tmp_path, monkeypatch):
+    def key(folder, name):
+        monkeypatch.setenv("COURSE_RUNS_DIR", str(tmp_path / folder))
+        path = training.artifacts_folder() / name
+        logs = keras.callbacks.TensorBoard(path.parent / "logs", write_graph=False)
+        keep = keras.callbacks.ModelCheckpoint(path, save_best_only=True)
+        return fit(build(), epochs=1, callbacks=[keep, logs]).path.name
+
+    assert key("here", "best.keras") == key("there", "best.keras")
+    assert key("here", "best.keras") != key("here", "other.keras")
+
+
 def test_the_first_layer_of_its_kind_gives_the_same_settings_as_later_ones():
     def settings():
         training.seed_everything(0)
