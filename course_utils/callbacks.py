@@ -573,7 +573,7 @@ class LearningRateFinder:
         with _unchanged(model):
             for rate, batch in zip(self.rates, _endless(batches), strict=False):
                 model.optimizer.learning_rate = rate
-                model.reset_metrics()  # otherwise the logs hold a running mean
+                model.reset_metrics()  # before Keras 3.15 the logs would hold a running mean
                 logs = model.train_on_batch(*batch, return_dict=True)
                 loss = float(logs["loss"])
                 diverged = not math.isfinite(loss)

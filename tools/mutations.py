@@ -174,8 +174,8 @@ FAULTS = [
         ),
         (
             "the range test reads running means",
-            "                model.reset_metrics()  # otherwise the logs hold a running mean\n",
-            "",
+            'loss = float(logs["loss"])\n                diverged',
+            'loss = float(np.mean([*losses, logs["loss"]]))\n                diverged',
         ),
         (
             "the range test leaves its marks in the optimizer",
