@@ -449,7 +449,7 @@ FAULTS = [
         (
             "a fresh start keeps the optimizer's memory",
             "    for variable in network.optimizer.variables:\n"
-            "        variable.assign(keras.ops.zeros_like(variable))\n",
+            "        variable.assign(keras.ops.zeros(variable.shape, variable.dtype))\n",
             "",
             "the optimizer remembers an earlier run",
         ),
