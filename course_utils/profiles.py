@@ -75,9 +75,9 @@ class Budget:
 BUDGETS = {
     "01": Budget(smoke=60, quick=120, full=5400),
     "02": Budget(smoke=60, quick=120, full=5400),
-    "03": Budget(smoke=60, quick=120, full=5400),
+    "03": Budget(smoke=60, quick=120, full=7200),
     "04": Budget(smoke=60, quick=120, full=5400),
-    "05": Budget(smoke=60, quick=120, full=5400),
+    "05": Budget(smoke=60, quick=120, full=7200),
     "06": Budget(smoke=75, quick=120, full=5400),
     "07": Budget(smoke=60, quick=120, full=5400),
     "08": Budget(smoke=60, quick=120, full=9000),
