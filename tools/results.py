@@ -46,10 +46,10 @@ class Experiment:
         What was trained until then; None where the write-up does not say.
     images : int
         Training images of one of its epochs.
-    runs : tuple of str
-        The recorded experiments that make up ours, one after the other; empty if there is none.
+    run : str
+        The name of our training on record; empty if there is none.
     tests : str
-        The name of our test figures, that of the last of `runs` by default.
+        The name of our test figures, by default that of the training.
     remark : str
         What a reader has to know: about the epochs, or why there is no counterpart.
     """
@@ -61,7 +61,7 @@ class Experiment:
     measured_on: str
     epochs: int | None
     images: int
-    runs: tuple[str, ...] = ()
+    run: str = ""
     tests: str = ""
     remark: str = ""
 
@@ -173,30 +173,30 @@ def experiments() -> list[Experiment]:
     return [
         cifar(
             "S1", "base network, constant rate", base["validation_accuracy"], "leaky validation",
-            epochs=base["epochs"], images=40_000, runs=("04_one_cycle",),
+            epochs=base["epochs"], images=40_000, run="04_one_cycle",
             remark="more than half of its validation images were training images; ours has the "
             "same optimizer, with one cycle",
         ),
         cifar(
             "S1", "base network, cyclical rates, four optimizers", final["test_accuracy"],
             "test, flipped at random",
-            epochs=final["epochs"], images=40_000, runs=("02_base_cnn",),
+            epochs=final["epochs"], images=40_000, run="02_base_cnn",
             remark="ours has Adam alone",
         ),
         cifar(
             "S2", "simple network", s2["simple"]["val_accuracy"][-1], "test, last epoch",
-            epochs=s2["simple"]["epochs"], images=50_000, runs=("03_to_the_end_simple",),
+            epochs=s2["simple"]["epochs"], images=50_000, run="03_to_the_end_simple",
             remark=flips,
         ),
         cifar(
             "S2", "with dropout", s2["dropout"]["val_accuracy"][-1], "test, last epoch",
-            epochs=s2["dropout"]["epochs"], images=50_000, runs=("03_to_the_end_simple_dropout",),
+            epochs=s2["dropout"]["epochs"], images=50_000, run="03_to_the_end_simple_dropout",
             remark=flips,
         ),
         cifar(
             "S2", "“more complex”", max(s2["complex"]["val_accuracy"]),
             "test, best epoch",
-            epochs=s2["complex"]["epochs"], images=50_000, runs=("03_to_the_end_deeper_dropout",),
+            epochs=s2["complex"]["epochs"], images=50_000, run="03_to_the_end_deeper_dropout",
             remark=flips,
         ),
         cifar(
@@ -206,12 +206,12 @@ def experiments() -> list[Experiment]:
         cifar(
             "S3", "three blocks with dropout", s3["dropout"]["accuracy"], "not said, “about”",
             epochs=s3["dropout"]["epochs"], images=40_000,
-            runs=("03_to_the_end_three_blocks_dropout",), remark=flips,
+            run="03_to_the_end_three_blocks_dropout", remark=flips,
         ),
         cifar(
             "S4", "VGG-style network, augmentation", vgg["best_test_accuracy"],
             "test, best epoch",
-            epochs=vgg["best_epoch"], images=50_000, runs=("08_headline",),
+            epochs=vgg["best_epoch"], images=50_000, run="08_headline",
             tests="08_headline_best_accuracy",
             remark=f"it is counted up to its best epoch; {vgg['epochs']} were trained",
         ),
@@ -223,16 +223,16 @@ def experiments() -> list[Experiment]:
         mnist("linear, L1", "linear_l1", tests="06_hinge_L1"),
         mnist("linear, L2", "linear_l2", tests="06_hinge_L2"),
         mnist("linear, elastic net", "linear_elastic_net", tests="06_hinge_elastic_net"),
-        mnist("dense", "dense", runs=("06_dense",)),
-        mnist("dense with dropout", "dense_dropout", runs=("06_dense+dropout",)),
-        mnist("convolutional", "cnn", runs=("06_CNN",)),
-        mnist("convolutional, augmentation", "cnn_augmented", runs=("06_CNN_augmentation",)),
+        mnist("dense", "dense", run="06_dense"),
+        mnist("dense with dropout", "dense_dropout", run="06_dense+dropout"),
+        mnist("convolutional", "cnn", run="06_CNN"),
+        mnist("convolutional, augmentation", "cnn_augmented", run="06_CNN_augmentation"),
         Experiment(
             "S5", "the same, trained on until a target", "MNIST",
             # The highest figure is the last of these, with which a loop ended.
             advanced["repeated_test_accuracies"][1], "test, first evaluation",
             epochs=advanced["logged_epochs"], images=60_000,
-            runs=("06_CNN_one_cycle",),
+            run="06_CNN_one_cycle",
             remark="ours has one cycle, planned beforehand; the reported epochs are its log's, "
             f"{advanced['visible_epochs']} of them visible",
         ),
@@ -241,7 +241,7 @@ def experiments() -> list[Experiment]:
 
 def notebook(experiment: Experiment) -> str:
     """Return the number of the notebook that holds our counterpart, or nothing."""
-    return (experiment.tests or "".join(experiment.runs[-1:]))[:2]
+    return (experiment.tests or experiment.run)[:2]
 
 
 def state(number: str) -> str:
@@ -279,25 +279,25 @@ def measured(experiment: Experiment, found: Recorded) -> Measured | None:
     Measured or None
         None if the test figures are not on record.
     """
-    name = experiment.tests or "".join(experiment.runs[-1:])
-    tests = found.tests.get(name, [])
-    stages = [found.runs.get(stage, []) for stage in experiment.runs]
-    if not tests or not all(stages):
+    name = experiment.tests or experiment.run
+    tests, runs = found.tests.get(name, []), found.runs.get(experiment.run, [])
+    if not tests or (experiment.run and not runs):
         return None
-    lengths = [max(len(run["history"]["loss"]) for run in stage) for stage in stages]
-    images = [stage[0]["train_images"] for stage in stages]
-    pool = [stage[0]["train_images"] + stage[0]["validation_images"] for stage in stages]
-    seconds = [min(run["seconds"] for run in stage) for stage in stages]
-    if not stages:  # a linear model: what is known of its training is noted
-        seconds = [min(figures["seconds"] for figures in found.notes[name])]
+    accuracies = tuple(test["accuracy"] for test in tests)
+    interval = tuple(tests[0]["interval"])
+    if not runs:  # a linear model: what is known of its training is noted
+        seconds = min(figures["seconds"] for figures in found.notes[name])
+        return Measured(accuracies, interval, None, None, None, False, seconds)
+    epochs = max(len(run["history"]["loss"]) for run in runs)
+    images = runs[0]["train_images"]
     return Measured(
-        accuracies=tuple(test["accuracy"] for test in tests),
-        interval=tuple(tests[0]["interval"]),
-        epochs=sum(lengths) or None,
-        images=max(images, default=None),
-        seen=sum(n * size for n, size in zip(lengths, images, strict=True)) or None,
-        part=any(size < COMPLETE[experiment.data] for size in pool),
-        seconds=sum(seconds),
+        accuracies,
+        interval,
+        epochs,
+        images,
+        seen=epochs * images,
+        part=images + runs[0]["validation_images"] < COMPLETE[experiment.data],
+        seconds=min(run["seconds"] for run in runs),
     )
 
 
