@@ -1064,7 +1064,7 @@ results_table().tail(3)
 # watched, and the last epoch counts.
 
 # %%
-planned_epochs = profile.pick(smoke=1, quick=2, full=12)
+planned_epochs = profile.pick(smoke=1, quick=1, full=12)
 training.seed_everything(0)
 planned_net = build_cnn()
 cycle = callbacks.OneCycle(0.002, total_steps=planned_epochs * len(training_batches(seed=0)))
