@@ -104,9 +104,15 @@ x_study, y_study = datasets.stratified_subset(
 )
 
 
-def shuffled(images, labels, size, seed):
+def shuffled(images, labels, size, seed, transforms=()):
     return augmentation.Batches(
-        images, labels, batch_size=size, normalize=augmentation.scale, shuffle=True, seed=seed
+        images,
+        labels,
+        batch_size=size,
+        normalize=augmentation.scale,
+        transforms=transforms,
+        shuffle=True,
+        seed=seed,
     )
 
 
@@ -228,12 +234,14 @@ def copy_start(source, target):
 
 
 # %%
+def compile_net(model, optimizer):
+    loss = "sparse_categorical_crossentropy"
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+
+
+# %%
 def train_s2(model, name, seed, *more_callbacks):
-    model.compile(
-        optimizer=keras.optimizers.Adadelta(learning_rate=1.0, rho=0.95),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    compile_net(model, keras.optimizers.Adadelta(learning_rate=1.0, rho=0.95))
     count = validation.num_images
     measured = in_order(split.x_train[:count], split.y_train[:count])
     run = training.fit(
@@ -646,11 +654,7 @@ pd.DataFrame({name: what_is_inside(block_net(32, **switches[name])) for name in 
 
 # %%
 def train_s3(model, name, seed):
-    model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate=0.001),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    compile_net(model, keras.optimizers.Adam(learning_rate=0.001))
     count = validation.num_images
     measured = in_order(x_study[:count], y_study[:count])
     run = training.fit(
@@ -904,7 +908,7 @@ as_published = {
     "three blocks + dropout": (block_net, s3["dropout"]),
 }
 number_trained = profile.pick(smoke=1, quick=1, full=len(as_published))
-longest = profile.pick(smoke=1, quick=6, full=25)  # epochs; S3's 25 are the most
+longest = profile.pick(smoke=1, quick=6, full=s3["dropout"]["epochs"])  # S3 trained the longest
 
 
 # %%
@@ -912,25 +916,15 @@ def train_to_the_end(name):
     build, source = as_published[name]
     training.seed_everything(0)
     model, length = build(), min(source["epochs"], longest)
-    batches = augmentation.Batches(
-        split.x_train,
-        split.y_train,
-        batch_size=batch_size,
-        normalize=augmentation.scale,
-        transforms=[augmentation.flip()],
-        shuffle=True,
-        seed=0,
+    batches = shuffled(
+        split.x_train, split.y_train, batch_size, seed=0, transforms=[augmentation.flip()]
     )
     one_cycle = callbacks.OneCycle(peak=0.002, total_steps=length * len(batches))
-    model.compile(
-        optimizer=keras.optimizers.Adam(one_cycle),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
+    compile_net(model, keras.optimizers.Adam(one_cycle))
     run = training.fit(
         model,
         batches,
-        name=f"03_to_the_end_{name.replace(' ', '_').replace('_+_', '_')}_seed0",
+        name=f"03_to_the_end_{name.replace(' + ', '_').replace(' ', '_')}_seed0",
         epochs=length,
         validation=validation,
         seed=0,
@@ -940,6 +934,7 @@ def train_to_the_end(name):
     return run
 
 
+# %%
 to_the_end = {name: train_to_the_end(name) for name in list(as_published)[:number_trained]}
 
 # %%
