@@ -898,7 +898,7 @@ print(f"S3's net with dropout, {len(ends)} seeds: sd {100 * np.std(ends, ddof=1)
 # author gave it. Two things change here, both for the good of the net: half of the training images
 # are mirrored, at random and anew in each epoch (notebook 08 measures what that brings), and the
 # rate of Adam climbs first and then descends to almost nothing (*one cycle*, notebook 04). The full
-# profile trains all four published nets, the others the first one only.
+# profile trains all four published nets, the others only the first one, and not as long.
 
 # %%
 as_published = {
@@ -941,14 +941,14 @@ to_the_end = {name: train_to_the_end(name) for name in list(as_published)[:numbe
 dashboards.compare_runs(
     {name: run.history for name, run in to_the_end.items()},
     metric="val_accuracy",
-    title="Validation accuracy at the authors' length, rate in one cycle",
+    title="Validation accuracy with mirrored images and a rate in one cycle",
 )
 
 # %% [markdown]
-# A curve that is steepest in the middle and flat at the end is typical of a rate that descends: the
-# last epochs settle what the earlier ones found. Do not rank the nets by this picture, since each
-# has its own length; what their authors reported stands beside them below, once the test set is
-# open.
+# Look at the right end. A rate that descends to nothing makes the last steps tiny, so a curve should
+# come to rest there, in place of jumping from epoch to epoch. Do not rank the nets by this picture,
+# since each has its own length; what their authors reported stands beside them below, once the test
+# set is open.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What goes wrong: no before and after (M2.10)
