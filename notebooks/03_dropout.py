@@ -945,10 +945,10 @@ dashboards.compare_runs(
 )
 
 # %% [markdown]
-# Look at the right end. A rate that descends to nothing makes the last steps tiny, so a curve should
-# come to rest there, in place of jumping from epoch to epoch. Do not rank the nets by this picture,
-# since each has its own length; what their authors reported stands beside them below, once the test
-# set is open.
+# Look at the right end. A rate that descends to nothing makes the last steps tiny, so a curve
+# should come to rest there, in place of jumping from epoch to epoch. Do not rank the nets by this
+# picture, since each has its own length; what their authors reported stands beside them below, once
+# the test set is open.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What goes wrong: no before and after (M2.10)
