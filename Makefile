@@ -73,6 +73,9 @@ lint: $(READY) ## format and rules (ruff), types (mypy)
 sync: $(READY) ## write each .ipynb from its .py
 	$(BIN)/python -m tools.pairing sync
 
+# The tests in the browser are the longest and wait a lot: they begin, and a third worker has time.
+WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
 test: lint ## everything that CI runs
 	$(BIN)/python -m tools.pairing check
@@ -82,13 +85,12 @@ test: lint ## everything that CI runs
 	$(BIN)/python -m tools.experiments --check
 	$(BIN)/python -m tools.address --check
 	$(BIN)/python -m tools.reliability --check
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser tests
+	$(BIN)/python -m pytest $(WORKERS) tests
 	$(BIN)/python -m tools.check_notebooks
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
 
 .PHONY: test-browser
 test-browser: $(READY) ## the tests in JupyterLab, the book and the slides, where a Chromium is found
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
+	$(BIN)/python -m pytest $(WORKERS) tests/browser
 
 .PHONY: reliability
 reliability: $(READY) ## try everything that the page Reliability counts (hours); ONLY=tests/… for one row

@@ -92,8 +92,9 @@ class Visit:
         assert not self.complaints, f"errors in the console: {self.complaints[:5]}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Start a browser for a file: while it runs, no other test of this worker may use asyncio."""
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         yield running
