@@ -871,7 +871,7 @@ print(f"one epoch of difference at the end of the third run: {drop:.2f} points")
 # %%
 values = deeper_history["val_accuracy"]
 best_net.load_weights(runs["deeper + dropout"][0].path / "best.weights.h5")
-best_net.compile(loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+best_net.compile(optimizer=None, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 restored = training.evaluate(best_net, validation)["accuracy"]
 print(f"last epoch {values[-1]:.3f}; best, epoch {np.argmax(values) + 1}: {max(values):.3f}")
 assert abs(restored - max(values)) < 0.002, "the restored weights are not those of the best epoch"

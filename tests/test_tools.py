@@ -190,6 +190,11 @@ def test_a_notebook_that_raises_fails_and_names_the_cell(course, capfd):
     assert "broken on purpose" in output
 
 
+def test_a_notebook_that_warns_fails(course, capfd):
+    assert run_nbval(course, "import warnings", "warnings.warn('for nobody', stacklevel=2)") == 1
+    assert "UserWarning: for nobody" in capfd.readouterr().out
+
+
 def test_an_output_that_changed_fails(course, capfd):
     assert run_nbval(course, "# NBVAL_CHECK_OUTPUT\nprint('new')", expected="old\n") == 1
     assert "old" in capfd.readouterr().out

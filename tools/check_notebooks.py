@@ -3,8 +3,9 @@
 ``python -m tools.check_notebooks`` runs the series on real data where it is found
 (``COURSE_DATA_DIR``, else ``../shared/data``), else on the stand-in data; ``--data stand-in`` takes
 that in any case, as the tests in the browser do. nbval turns each cell into a test, so a failure
-names the notebook and the cell. The notebooks that run hold the solutions of their exercises, and
-test each rule with its solution and its typical wrong answers.
+names the notebook and the cell; a warning that a learner would see is one. The notebooks that run
+hold the solutions of their exercises, and test each rule with its solution and its typical wrong
+answers.
 
 Notebooks hold no outputs. What cells marked ``# NBVAL_CHECK_OUTPUT`` must print is kept in
 ``tests/expected_outputs/NN_topic.json`` and put into the copies that nbval runs;
@@ -48,6 +49,7 @@ def environment(data: Path | None, folder: Path) -> dict[str, str]:
         "COURSE_PROFILE": "smoke",
         "COURSE_RUNS_DIR": str(folder / "runs"),
         "COURSE_EXERCISES_DIR": str(folder / "exercise_data"),
+        "PYTHONWARNINGS": "error::UserWarning",  # a learner would see it below the cell
     }
     changed |= {"COURSE_DATA_DIR": str(data)} if data else {"COURSE_OFFLINE": "1"}
     kept = {key: value for key, value in os.environ.items() if key != "COURSE_DATA_DIR"}
