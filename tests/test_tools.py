@@ -192,7 +192,7 @@ def test_a_notebook_that_raises_fails_and_names_the_cell(course, capfd):
 
 def test_a_notebook_that_warns_fails(course, capfd):
     assert run_nbval(course, "import warnings", "warnings.warn('for nobody', stacklevel=2)") == 1
-    assert "UserWarning: for nobody" in capfd.readouterr().out
+    assert "UserWarning" in capfd.readouterr().out
 
 
 def test_an_output_that_changed_fails(course, capfd):
