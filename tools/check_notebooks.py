@@ -3,9 +3,9 @@
 ``python -m tools.check_notebooks`` runs the series on real data where it is found
 (``COURSE_DATA_DIR``, else ``../shared/data``), else on the stand-in data; ``--data stand-in`` takes
 that in any case, as the tests in the browser do. nbval turns each cell into a test, so a failure
-names the notebook and the cell; a warning that a learner would see is one. The notebooks that run
-hold the solutions of their exercises, and test each rule with its solution and its typical wrong
-answers.
+names the notebook and the cell; a `UserWarning`, which a learner would see, is one. The notebooks
+that run hold the solutions of their exercises, and test each rule with its solution and its typical
+wrong answers.
 
 Notebooks hold no outputs. What cells marked ``# NBVAL_CHECK_OUTPUT`` must print is kept in
 ``tests/expected_outputs/NN_topic.json`` and put into the copies that nbval runs;
