@@ -324,7 +324,8 @@ def shortfalls(experiment: Experiment, ours: Measured) -> list[str]:
         said.append(f"trained on {ours.images:,} of {COMPLETE[experiment.data]:,} images")
     missing = experiment.reported - mean(ours.accuracies)
     if missing > 0:
-        said.append(f"{100 * missing:.2f} points short")
+        within = experiment.reported <= limits(ours.accuracies, ours.interval)[1]
+        said.append(f"{100 * missing:.2f} points short{', within the spread' * within}")
     if experiment.epochs and ours.epochs and experiment.seen and ours.seen:
         ratio = experiment.seen / ours.seen
         if experiment.epochs > LONG_SCHEDULE and ratio < FACTOR:
@@ -362,7 +363,8 @@ def sources_table(found: Recorded) -> str:
         "that ours saw: the network is the same, so an image costs the same. The *goal*: on the "
         "complete data, at least the "
         f"reported accuracy, with at most 1/{FACTOR} of the compute where the write-up trained "
-        f"for more than {LONG_SCHEDULE} epochs, else with at most its epochs.",
+        f"for more than {LONG_SCHEDULE} epochs, else with at most its epochs. A shortfall is "
+        "*within the spread* where the reported figure lies between the two in brackets.",
     ]
     remarked: dict[str, list[str]] = {}
     for experiment in experiments():
@@ -401,9 +403,15 @@ def _percent(experiment: Experiment, value: float) -> str:
     return f"{100 * value:.{_digits(experiment)}f} %"
 
 
+def limits(values: Sequence[float], interval: Sequence[float]) -> tuple[float, float]:
+    """Return the lowest and the highest of several seeds, or the 95 % interval of a single one."""
+    low, high = (min(values), max(values)) if len(values) > 1 else interval
+    return low, high
+
+
 def spread(values: Sequence[float], interval: Sequence[float], digits: int) -> str:
     """Write accuracies in percent: mean, range and number, or a single one with its interval."""
-    low, high = (min(values), max(values)) if len(values) > 1 else interval
+    low, high = limits(values, interval)
     kind = f"{len(values)} seeds" if len(values) > 1 else "1 seed, 95 % interval"
     percent = [f"{100 * value:.{digits}f}" for value in (mean(values), low, high)]
     return f"{percent[0]} % ({percent[1]} to {percent[2]}; {kind})"
