@@ -59,6 +59,12 @@ def lucky(holds):
     return notes("06_lucky", mean=[0.980, 0.980, 0.980], highest=highest, **common)
 
 
+def spreads(holds):
+    wide, narrow = [0.60, 0.65, 0.70], [0.649, 0.650, 0.651]
+    one_cycle, constant = (narrow, wide) if holds else (wide, narrow)
+    return [*runs("04_one_cycle", one_cycle), *runs("04_constant_chosen", constant)]
+
+
 def maps(holds):
     sign = [0.05, 0.06, 0.07] if holds else [0.25, 0.26, 0.27]
     return [
@@ -75,6 +81,7 @@ MADE_UP = {
     "batch_norm": of_two("03_study_batch_norm", "03_study_none"),
     "one_cycle": of_two("04_one_cycle", "04_constant_0.001"),
     "one_cycle_chosen": of_two("04_one_cycle", "04_constant_chosen"),
+    "steadier": spreads,
     "climbing": of_two("04_one_cycle", "04_descent_only"),
     "relay": relay,
     "ranking": ranking,

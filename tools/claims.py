@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from statistics import mean, stdev
+from statistics import mean, stdev, variance
 from typing import NamedTuple
 
 from tools import results
@@ -171,6 +171,47 @@ def higher(
     return judge
 
 
+def steadier(measure: Callable[[Recorded, str], Values], first: str, second: str) -> Judge:
+    """Return the judge of the claim that one experiment varies less over its seeds than another.
+
+    The claim holds if the ratio of the variances is below 1 by an F test, one-sided at 2.5 %
+    (Snedecor and Cochran, *Statistical Methods*, 1989).
+
+    Parameters
+    ----------
+    measure : callable
+        Returns the figures of an experiment.
+    first, second : str
+        Names on record.
+
+    Returns
+    -------
+    callable
+        A claim's ``judge``.
+    """
+
+    def judge(found: Recorded) -> Verdict | None:
+        from scipy.special import fdtr
+
+        values = [list(measure(found, name).values()) for name in (first, second)]
+        if min(map(len, values)) < 2:
+            return None
+        one, other = (variance(points) for points in values)
+        chance = float(fdtr(len(values[0]) - 1, len(values[1]) - 1, one / other)) if other else 1.0
+        ranges = (100 * (max(points) - min(points)) for points in values)
+        numbers = ", ".join(
+            f"{_label(name)} within {points:.2f} points"
+            for name, points in zip((first, second), ranges, strict=True)
+        )
+        return Verdict(
+            chance < 0.025,
+            f"{numbers}; chance of such a ratio of variances if they were equal: {chance:.3f} "
+            f"({len(values[0])} and {len(values[1])} seeds)",
+        )
+
+    return judge
+
+
 def leak_flatters(found: Recorded) -> Verdict | None:
     """Judge whether validation on a leaky split lies above the test images."""
     leaky, honest = (
@@ -292,7 +333,12 @@ CLAIMS = (
     ),
     Claim(
         "one_cycle_chosen", "04", "One cycle beats a well-chosen constant rate at equal steps.",
-        higher(validation, "04_one_cycle", "04_constant_chosen", equal_steps=True), expected=True,
+        higher(validation, "04_one_cycle", "04_constant_chosen", equal_steps=True), expected=False,
+    ),
+    Claim(
+        "steadier", "04", "The seeds of one cycle lie closer together than those of a well-chosen "
+        "constant rate.",
+        steadier(validation, "04_one_cycle", "04_constant_chosen"), expected=True,
     ),
     Claim(
         "climbing", "04", "Climbing first is what helps: one cycle beats a rate that only descends "
