@@ -533,9 +533,10 @@ print(records.summary({name: f"04_{name_on_record(name)}" for name in rivals}))
 # The last lines say what came out of the full run. There, too, everything leaves S1's 0.001 far
 # behind; but one cycle, so often recommended, does *not* beat the well-chosen constant rate. Look
 # at the brackets next: the seeds of one cycle lie close together, those of the constant rate far
-# apart. As long as the rate is high, the last batches push the weights about, and where they end is
-# luck; with a rate that comes down to nothing they settle. In four epochs that bought a steadier
-# result, not a better one. The page *Experiments* of the book holds both claims against the record.
+# apart. A likely reason: with a high rate the last batches still push the weights about, and with
+# one that comes down to nothing they settle. So the four epochs show a steadier result, not a
+# better one. Mind that the steadiness was looked for after the means had been seen, and in three
+# seeds: a strong hint. The page *Experiments* of the book holds both claims against the record.
 #
 # Smith (2015) reports, for CIFAR-10, the accuracy of a long training in about a third of its steps.
 # Trainings of a few epochs can neither confirm nor refute that.
