@@ -7,10 +7,12 @@ depends on, and a run that was finished before with the same settings is read ba
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import os
 import re
+import sys
 import time
 import zipfile
 from collections import Counter
@@ -18,16 +20,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
 
-from course_utils import augmentation, files, profiles, records
+from course_utils import augmentation, files, identity, profiles, records
 from course_utils import callbacks as course_callbacks
 
 History = dict[str, list[float]]
 Progress = Literal["plot", "line"]
+FUNCTIONS = (FunctionType, functools.partial)
 
 
 @dataclass(frozen=True)
@@ -95,11 +99,13 @@ def fit(
     """Train a compiled model; go on after an interruption, and skip what is already done.
 
     A run is recognized by everything that its result depends on: architecture, compile settings,
-    present weights and optimizer state, training and validation data, callbacks, epochs and seed.
-    Change one of them and a new run starts. After a kill the run goes on at the last finished
-    epoch and ends as if it had not been interrupted, dropout masks, data order and the state of
-    the callbacks included. Interrupting the kernel, or an error on the way, keeps the finished
-    epochs too, and puts model and callbacks back to where they were, so that the same call goes on.
+    present weights and optimizer state, training and validation data, callbacks, epochs, seed, the
+    code of your own layers, losses, optimizers, callbacks and transforms, and the versions of
+    Python, Keras and its backend. Change one of them and a new run starts. After a kill the run
+    goes on at the last finished epoch and ends as if it had not been interrupted, dropout masks,
+    data order and the state of the callbacks included. Interrupting the kernel, or an error on the
+    way, keeps the finished epochs too, and puts model and callbacks back to where they were, so
+    that the same call goes on.
 
     If the environment variable ``COURSE_RECORD`` names a file, a line of JSON about the finished
     run is added to it.
@@ -135,8 +141,8 @@ def fit(
     Raises
     ------
     ValueError
-        If the model is not compiled, epochs is below 1, progress is unknown, or several devices
-        cannot share a batch.
+        If the model is not compiled or not built, epochs is below 1, progress is unknown, or
+        several devices cannot share a batch.
     OSError
         If the folder cannot be written.
     """
@@ -150,10 +156,17 @@ def fit(
             f"The model of run {name!r} is not compiled: call model.compile(optimizer=…, loss=…, "
             'metrics=["accuracy"]) before training.fit.'
         )
+    if not model.built:
+        raise ValueError(
+            f"The model of run {name!r} is not built, so it has no weights yet: begin it with "
+            "keras.Input(shape), or call model.build(shape) before training.fit."
+        )
     if epochs < 1:
         raise ValueError(f"epochs is {epochs}, but run {name!r} needs at least 1.")
     _check_parts(batches, validation)
-    batches.epoch = 0
+    for each in (batches, validation):
+        if each is not None:
+            each.epoch = 0
     model.optimizer.build(model.trainable_variables)
     settings = _settings(model, batches, validation, callbacks, epochs, seed)
     path = _writable(
@@ -164,6 +177,7 @@ def fit(
     memory = _Memory(path / "state.npz", start)
     try:
         reused = memory.restore(model)
+        seconds_before = memory.seconds
         recorded = records.recorded(name) if progress else None
         if reused and progress:
             course_callbacks.show_finished(
@@ -206,6 +220,7 @@ def fit(
                 "epochs": run.epochs,
                 "history": run.history,
                 "seconds": run.seconds,
+                "seconds_before": seconds_before,
                 "read_back": run.reused,
                 "train_images": batches.num_images,
                 "validation_images": validation.num_images if validation else 0,
@@ -478,12 +493,34 @@ def _settings(
         "callbacks": [
             [type(callback).__name__, _copied(_plain_state(callback))] for callback in callbacks
         ],
+        "code": _code(model, batches, validation, callbacks),
         "epochs": epochs,
         "seed": seed,
         "keras": keras.__version__,
-        "backend": keras.backend.backend(),
+        "backend": [backend := keras.backend.backend(), sys.modules[backend].__version__],
         **({"devices": profiles.devices()} if profiles.devices() > 1 else {}),
     }
+
+
+def _code(
+    model: keras.Model,
+    batches: augmentation.Batches,
+    validation: augmentation.Batches | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> str:
+    """Return a digest of the code that trains and is not that of an installed package."""
+    drawn = [[b, b.normalize, b.transforms] for b in (batches, validation) if b is not None]
+    layers = [
+        [layer, getattr(layer, "activation", None), getattr(layer, "function", None)]
+        for layer in model._flatten_layers(include_self=False)
+    ]
+    own = [
+        [callback, {k: v for k, v in sorted(vars(callback).items()) if isinstance(v, FUNCTIONS)}]
+        for callback in callbacks
+    ]
+    optimizer = [model.optimizer, getattr(model.optimizer, "_learning_rate", None)]
+    metrics = getattr(model._compile_metrics, "_user_metrics", None)
+    return identity.code_digest(type(model), layers, optimizer, model.loss, metrics, drawn, own)
 
 
 def _copied(value: Any) -> Any:
@@ -513,6 +550,7 @@ def _described(
     return {
         "model": ", ".join(f"{count} {kind}" for kind, count in kinds.items()),
         "parameters": model.count_params(),
+        "number_format": model.dtype_policy.name,
         "optimizer": {
             key: value
             for key, value in json.loads(json.dumps(optimizer, default=str)).items()

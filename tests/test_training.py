@@ -241,20 +241,22 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(tmp_path, epoch, batc
     assert same_weights(whole_model, resumed_model)
 
 
+class Both:
+    """Call two functions in turn; it is none itself, so the key of a run does not see it."""
+
+    def __init__(self, first, second):
+        self.functions = first, second
+
+    def __call__(self, place, logs=None):
+        for function in self.functions:
+            function(place, logs)
+
+
 def fit_interrupted(model, stopper, folder):
     """Fit with a callback list that is keyed as ``[plateau()]`` but also holds the stopper."""
     reducer = plateau()
-    end = reducer.on_train_batch_end
-
-    def on_train_batch_end(batch, logs=None):
-        stopper.on_train_batch_end(batch, logs)
-        end(batch, logs)
-
-    def on_epoch_begin(epoch, logs=None):
-        stopper.on_epoch_begin(epoch, logs)
-
-    reducer.on_train_batch_end = on_train_batch_end
-    reducer.on_epoch_begin = on_epoch_begin
+    for moment in ("on_train_batch_end", "on_epoch_begin"):
+        setattr(reducer, moment, Both(getattr(stopper, moment), getattr(reducer, moment)))
     return fit(model, callbacks=[reducer], folder=folder)
 
 
@@ -460,11 +462,68 @@ def test_the_key_of_a_run_is_made_of_these_settings():
         "train",
         "validation",
         "callbacks",
+        "code",
         "epochs",
         "seed",
         "keras",
         "backend",
     ]
+
+
+def edited(callback, divisor):
+    """Return a callback of which an edit is one number in its body."""
+    namespace = {"__name__": "__main__", "keras": keras}
+    exec(
+        f"class Mine(keras.callbacks.{callback}):\n"
+        f"    def on_epoch_end(self, epoch, logs=None):\n"
+        f"        self.model.optimizer.learning_rate = 0.1 / {divisor}\n",
+        namespace,
+    )
+    return namespace["Mine"]()
+
+
+def test_an_edited_callback_is_not_the_run_that_was_trained():
+    first, again, other = (fit(build(), callbacks=[edited("Callback", n)]) for n in (2, 2, 3))
+    assert again.reused and not other.reused
+    assert first.history["learning_rate"][-1] == pytest.approx(0.05)
+    assert other.history["learning_rate"][-1] == pytest.approx(0.1 / 3)
+
+
+def test_a_function_that_a_callback_holds_is_part_of_the_run():
+    def rate(value):
+        return [keras.callbacks.LearningRateScheduler(lambda epoch: value)]
+
+    first, again, other = (fit(build(), callbacks=rate(value)) for value in (0.1, 0.1, 0.2))
+    assert again.reused and not other.reused
+    assert other.history["learning_rate"][0] == pytest.approx(0.2)
+    assert first.history["learning_rate"][0] == pytest.approx(0.1)
+
+
+def test_a_transform_of_another_strength_is_another_run():
+    """Both give the same first batch: none of its 16 images is flipped."""
+    weak, none = (
+        Batches(IMAGES, LABELS, batch_size=16, normalize=scale, transforms=[flip(probability)])
+        for probability in (1e-9, 0.0)
+    )
+    assert np.array_equal(weak[0][0], none[0][0])
+    fit(build(), batches=weak)
+    assert not fit(build(), batches=none).reused
+
+
+def test_a_model_without_weights_is_refused_in_one_sentence():
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(ValueError, match="run 'run' is not built.*keras.Input"):
+        fit(model)
+    model.build((None, 8, 8, 1))
+    assert fit(model).epochs == 4
+
+
+def test_validation_images_are_drawn_from_their_first_epoch_on():
+    validation = train_batches(seed=1)
+    options = {"name": "run", "epochs": 2, "validation": validation, "progress": None}
+    training.fit(build(), train_batches(), **options)
+    assert training.fit(build(), train_batches(), **options).reused
 
 
 def test_progress_leaves_curves_or_a_line_or_nothing(notebook):
@@ -531,19 +590,22 @@ def test_finished_runs_are_recorded_line_by_line(tmp_path, monkeypatch):
     records = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [(r["name"], r["seed"]) for r in records] == [("run", 0), ("run", 0), ("other", 3)]
     memory = {"peak_memory_mib": records[1]["peak_memory_mib"]}
-    assert again.reused and records[1] == records[0] | {"read_back": True} | memory
+    before = {"read_back": True, "seconds_before": first.seconds}
+    assert again.reused and records[1] == records[0] | before | memory
     assert records[0] == {
         "name": "run",
         "seed": 0,
         "epochs": 4,
         "history": first.history,
         "seconds": first.seconds,
+        "seconds_before": 0.0,
         "read_back": False,
         "train_images": 60,
         "validation_images": 20,
         "batch_size": 16,
         "model": "1 Flatten, 2 Dense, 1 Dropout",
         "parameters": model.count_params(),
+        "number_format": "float32",
         "optimizer": records[0]["optimizer"],
         "transforms": ["flip", "pad_and_crop"],
         "callbacks": [],
