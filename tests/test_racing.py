@@ -157,18 +157,58 @@ def test_six_views_are_the_image_and_two_moved_ones_each_mirrored(recipes, image
     assert np.allclose(seen, still + moved, atol=1e-3)
 
 
-def test_measurements_hold_only_for_the_cells_that_they_were_made_with(racing, monkeypatch):
+def test_folding_leaves_s4s_network_with_the_same_answers(recipes, images):
+    recipe = recipes["replace"](
+        recipes["race_with_s4s_network"](), widths=(4, 6, 8), number_format="float32"
+    )
+    model = recipes["compiled_model"](recipe, images, seed=0)
+    labels = np.arange(64) % 10
+    normalize = recipes["normalizer"](recipe, images)
+    for _ in range(3):  # the moving averages leave their first values
+        model.train_on_batch(normalize(images), labels)
+    trained = recipes["Trained"](model, normalize, 0.0)
+    folded = recipes["folded"](trained)
+    s4 = recipes["vgg"](recipes["replace"](recipes["s4_recipe"](), widths=(4, 6, 8)), images)
+    assert [(type(layer), layer.count_params()) for layer in folded.model.layers] == [
+        (type(layer), layer.count_params()) for layer in s4.layers
+    ]
+    before, after = (recipes["plain_logits"](each, images) for each in (trained, folded))
+    assert np.ptp(before) > 0.1
+    assert np.allclose(before, after, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "row"),
+    [
+        ("(28, 12)", "(28, 13)", "mnist"),
+        ("(32, 8)", "(32, 9)", "own"),
+        ("folded(trained)", "folded(model)", "own"),
+    ],
+)
+def test_measurements_hold_only_for_the_cells_that_they_were_made_with(
+    racing, monkeypatch, old, new, row
+):
     cells = racing.recipe_cells()
     before = {key: racing.settings(key) for key in racing.ROWS}
-    changed = [text.replace("(28, 12)", "(28, 13)") for text in cells]
+    changed = [text.replace(old, new) for text in cells]
     assert changed != cells
     monkeypatch.setattr(racing, "recipe_cells", lambda: changed)
     after = {key: racing.settings(key) for key in racing.ROWS}
-    assert {key for key in before if before[key] != after[key]} == {"mnist"}
+    assert {key for key in before if before[key] != after[key]} == {row}
+
+
+HERE = {"processor": "A processor", "cores": 2}
 
 
 def measurement(row, seed, seconds, **more):
-    return {"row": row, "seed": seed, "seconds": seconds, "epochs": 1, "trained_epochs": 1} | more
+    return {
+        "row": row,
+        "seed": seed,
+        "seconds": seconds,
+        "epochs": 1,
+        "trained_epochs": 1,
+        "hardware": HERE,
+    } | more
 
 
 def test_the_table_gives_means_ranges_and_ratios(racing):
@@ -180,6 +220,7 @@ def test_the_table_gives_means_ranges_and_ratios(racing):
             measurement("mnist", 0, 30.0, test_images=200, correct=199),
         ],
         "airbench": {
+            "hardware": HERE,
             "timed": [{"optimizer": "SGD", "number_format": "float32", "seconds": 850.0}],
         },
     }
@@ -190,6 +231,46 @@ def test_the_table_gives_means_ranges_and_ratios(racing):
     assert ninety["seconds"] == 50 and ninety["times less than S4"] == 170.0
     assert mnist["times less than S4"] == ""  # another task
     assert airbench["times less than S4"] == 10.0
+    assert [s4["reached"], ninety["reached"], mnist["reached"]] == ["not tested", "yes", "no"]
+
+
+def test_a_goal_is_reached_before_rounding(racing):
+    missed = [measurement("94", seed, 1.0, test_images=10_000, correct=c) for seed, c in
+              enumerate((9399, 9400, 9400))]  # fmt: skip
+    (row,) = racing.table({"measurements": missed})
+    assert row["test accuracy"].startswith("94.00") and row["reached"] == "no"
+
+
+def test_times_of_two_processors_have_no_ratio(racing):
+    other = {"processor": "Another"}
+    content = {
+        "measurements": [
+            measurement("s4", 0, 100.0),
+            measurement("90", 0, 50.0, hardware=other, test_images=200, correct=180),
+        ]
+    }
+    assert [row["times less than S4"] for row in racing.table(content)] == [1.0, ""]
+
+
+def test_what_is_on_record_makes_way_only_for_its_replacement(racing, monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_RESULTS_DIR", str(tmp_path))
+    monkeypatch.setattr(racing.record, "hardware", lambda: HERE)
+    monkeypatch.setattr(racing, "measure", lambda key, seed: new(key, seed, 5.0))
+
+    def new(key, seed, seconds, **more):
+        return measurement(key, seed, seconds, settings=racing.settings(key), **more)
+
+    before = [
+        new("s4", 0, 1.0),
+        new("90", 0, 2.0) | {"settings": "of another recipe"},
+        new("90", 1, 3.0, hardware={"processor": "Another"}),
+        new("94", 0, 4.0) | {"settings": "of another recipe"},
+        measurement("dropped", 0, 1.0, settings=""),
+    ]
+    (tmp_path / "race.json").write_text(json.dumps({"measurements": before}))
+    assert racing.main(["--only", "s4", "90", "--seeds", "0"]) == 0
+    found = json.loads((tmp_path / "race.json").read_text())["measurements"]
+    assert [(m["row"], m["seconds"]) for m in found] == [("s4", 1.0), ("90", 5.0), ("94", 4.0)]
 
 
 def test_the_race_is_read_from_its_record(racing, monkeypatch, tmp_path):
