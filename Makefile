@@ -13,7 +13,12 @@ READY := $(VENV)/.ready
 
 # Notebooks run in other folders, so a relative data folder is made absolute here, whether it comes
 # from the environment or from the command line.
-override COURSE_DATA_DIR := $(abspath $(COURSE_DATA_DIR))
+# (Make's own abspath would take a path with a space for two.)
+ifneq ($(COURSE_DATA_DIR),)
+ifeq ($(filter /%,$(COURSE_DATA_DIR)),)
+override COURSE_DATA_DIR := $(CURDIR)/$(COURSE_DATA_DIR)
+endif
+endif
 export COURSE_DATA_DIR
 
 # The first Python from 3.11 to 3.13; name another one with PYTHON=.
@@ -61,7 +66,8 @@ slides: $(READY) ## turn the notebooks that ran into slides that open from disk
 
 .PHONY: lab
 lab: $(READY) ## open the notebooks in JupyterLab, on this computer only
-	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks
+	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir notebooks \
+		$(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: lint
 lint: $(READY) ## format and rules (ruff), types (mypy)
@@ -139,7 +145,7 @@ benchmark: $(READY) ## measure the speed claims, as ratios from one run
 	$(BIN)/python benchmarks/scaling.py
 
 .PHONY: race
-race: $(READY) ## measure the race of notebook 09 again, about an hour; SEEDS="0 1 2"
+race: $(READY) ## measure what this machine has not on record of 09's race (hours); SEEDS="0 1 2"
 	$(BIN)/python benchmarks/racing.py --seeds $(SEEDS)
 
 .PHONY: pins

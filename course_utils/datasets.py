@@ -363,32 +363,47 @@ def _load(name: str, train_images: int | None, test_images: int | None, seed: in
     )
 
 
-def _find(name: str, dataset: _Dataset) -> Data:
+def location(name: str) -> Path:
+    """Return where the file of a data set is looked for, whether it is there or not.
+
+    Parameters
+    ----------
+    name : str
+        ``"cifar10"`` or ``"mnist"``.
+
+    Returns
+    -------
+    pathlib.Path
+        In ``$COURSE_DATA_DIR`` if that is set, else in the cache of Keras.
+    """
     folder = os.environ.get("COURSE_DATA_DIR", "").strip()
-    if folder:
-        path = Path(folder) / f"{name}.npz"
+    return (Path(folder) if folder else _cache_folder()) / f"{name}.npz"
+
+
+def _find(name: str, dataset: _Dataset) -> Data:
+    path = location(name)
+    if folder := os.environ.get("COURSE_DATA_DIR", "").strip():
         if not path.exists():
             raise FileNotFoundError(
                 f"COURSE_DATA_DIR is {folder!r}, but it holds no {name}.npz: put the file there, "
                 "or unset COURSE_DATA_DIR to download the data."
             )
         return _read(path, name, "COURSE_DATA_DIR")
-    cached = _cache_folder() / f"{name}.npz"
-    if cached.exists():
-        return _read(cached, name, "the Keras cache")
+    if path.exists():
+        return _read(path, name, "the Keras cache")
     if os.environ.get("COURSE_OFFLINE") == "1":
         return _announce(dataset.make_stand_in(), dataset, "COURSE_OFFLINE=1")
     try:
-        _fetch(dataset, cached)
+        _fetch(dataset, path)
     except BROKEN_NETWORK as error:
         reason = getattr(error, "reason", error)
         return _announce(dataset.make_stand_in(), dataset, f"no download: {reason}")
     except OSError as error:
         raise OSError(
-            f"{cached} cannot be written ({error.strerror}): make room for it, set KERAS_HOME to a "
+            f"{path} cannot be written ({error.strerror}): make room for it, set KERAS_HOME to a "
             "folder that you may write, or COURSE_DATA_DIR to one with the npz files."
         ) from error
-    return _read(cached, name, "the official download")
+    return _read(path, name, "the official download")
 
 
 def _announce(data: Data, dataset: _Dataset, reason: str) -> Data:

@@ -23,7 +23,8 @@ NOTEBOOK = """
 import json, os
 
 run = {
-    "name": "02_small_0", "history": {"loss": [1.5]}, "seconds": 1.0, "read_back": False,
+    "name": "02_small_0", "history": {"loss": [1.5]}, "seconds": 1.0, "seconds_before": 0.0,
+    "read_back": False,
     "seed": 0, "settings": "5e77", "validation_images": 0, "backend": "none",
     "device": "cpu:0", "optimizer": {},
 }

@@ -20,6 +20,7 @@ RUN = {
     "epochs": 2,
     "history": {"loss": [1.5, 1.23456789], "accuracy": [0.4, 0.5], "val_accuracy": [0.4, 0.61]},
     "seconds": 3.14159,
+    "seconds_before": 3.14159,
     "read_back": True,
     "train_images": 900,
     "validation_images": 100,
@@ -202,6 +203,22 @@ def test_a_record_holds_runs_and_stamps(small, tmp_path):
     assert content["data"]["mnist"]["x_test"] and content["revision"]
     assert "COURSE_RECORD" not in os.environ
     assert complaints(content) == []
+
+
+def test_a_copy_without_a_revision_is_refused_before_anything_runs(small, monkeypatch, tmp_path):
+    source, _ = small
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    monkeypatch.setattr(run_notebooks, "execute", lambda *_: pytest.fail("it was run"))
+    with pytest.raises(ValueError, match="git cannot name the revision.*in a clone of the course"):
+        record.record(source, "quick")
+
+
+def test_epochs_of_an_earlier_start_count_in_the_time_of_a_notebook(small):
+    source, lines = small
+    lines[0] = RUN | {"seconds_before": 2.0, "read_back": False}
+    content = record.measure(source, "quick")
+    assert content["read_back_seconds"] == 2.0
+    assert "seconds_before" not in content["runs"][0]
 
 
 def test_a_run_that_was_read_back_in_the_same_notebook_is_kept_once(small):

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from course_utils import profiles
+from course_utils import datasets, profiles
 from tools import check_notebooks, nbval_budget, pairing, pins, run_notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -232,6 +232,7 @@ def test_real_data_comes_first_and_stand_ins_know_nothing_of_it(monkeypatch, tmp
     variables = check_notebooks.environment(None, tmp_path)
     assert "COURSE_DATA_DIR" not in variables
     assert variables["COURSE_OFFLINE"] == "1"
+    assert variables["KERAS_HOME"] == str(tmp_path / "keras")
 
 
 def test_memory_of_this_process_is_measured():
@@ -245,7 +246,8 @@ def test_memory_of_this_process_is_measured():
 # --- make run -------------------------------------------------------------------------------------
 
 
-def test_a_notebook_is_run_once_until_something_changes(course, capsys):
+def test_a_notebook_is_run_once_until_something_changes(course, capsys, monkeypatch):
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
     write_notebook(course, "# a cell\nprint('hello')")
     assert run_notebooks.main(["--profile", "smoke", "02"]) == 0
     assert run_notebooks.main(["--profile", "smoke", "02"]) == 0
@@ -258,6 +260,30 @@ def test_a_notebook_is_run_once_until_something_changes(course, capsys):
     site = run_notebooks.BUILD / "smoke" / "site"
     assert ">hello again\n<" in (site / "02_small.html").read_text(encoding="utf-8")
     assert 'href="02_small.html"' in (site / "index.html").read_text(encoding="utf-8")
+
+
+def test_what_ran_on_stand_ins_runs_again_where_there_may_be_data(
+    course, capsys, monkeypatch, tmp_path
+):
+    def runs_again():
+        assert run_notebooks.run(*course_run)
+        return "unchanged" not in capsys.readouterr().out
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))  # an empty cache
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    course_run = write_notebook(course, "1"), "smoke"
+    assert runs_again() and not runs_again()
+    monkeypatch.delenv("COURSE_OFFLINE")
+    assert runs_again() and runs_again()  # the network may be back
+    files = [tmp_path / f"{name}.npz" for name in datasets.DATASETS]
+    for file in files:
+        file.write_bytes(b"one")
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path))
+    assert runs_again() and not runs_again()
+    files[0].write_bytes(b"another")
+    assert runs_again() and not runs_again()
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert runs_again()
 
 
 def test_a_failing_notebook_is_reported_and_run_again(course, capsys):
@@ -327,18 +353,29 @@ def test_make_help_lists_the_documented_targets():
 
 @needs_make
 @pytest.mark.parametrize("given", ["environment", "command line"])
-def test_a_relative_data_folder_reaches_the_notebooks_as_an_absolute_one(monkeypatch, given):
+@pytest.mark.parametrize(
+    ("folder", "found"),
+    [
+        ("some/data", ROOT / "some/data"),
+        ("my own/data", ROOT / "my own/data"),
+        ("/my own/data", "/my own/data"),
+        ("", ""),
+    ],
+)
+def test_a_relative_data_folder_reaches_the_notebooks_as_an_absolute_one(
+    monkeypatch, given, folder, found
+):
     command = ["make", "--silent", "--file=-", "show"]
     if given == "environment":
-        monkeypatch.setenv("COURSE_DATA_DIR", "some/data")
+        monkeypatch.setenv("COURSE_DATA_DIR", folder)
     else:
-        command.append("COURSE_DATA_DIR=some/data")
+        command.append(f"COURSE_DATA_DIR={folder}")
     # Read after the Makefile; the make of macOS is too old for --eval.
     added = "include Makefile\nshow: ; @echo $$COURSE_DATA_DIR\n"
     done = subprocess.run(
         command, cwd=ROOT, input=added, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == str(ROOT / "some" / "data")
+    assert done.stdout.strip() == str(found)
 
 
 @needs_make

@@ -51,7 +51,10 @@ def environment(data: Path | None, folder: Path) -> dict[str, str]:
         "COURSE_EXERCISES_DIR": str(folder / "exercise_data"),
         "PYTHONWARNINGS": "error::UserWarning",  # a learner would see it below the cell
     }
-    changed |= {"COURSE_DATA_DIR": str(data)} if data else {"COURSE_OFFLINE": "1"}
+    if data:
+        changed["COURSE_DATA_DIR"] = str(data)
+    else:  # where Keras has downloaded nothing before
+        changed |= {"COURSE_OFFLINE": "1", "KERAS_HOME": str(folder / "keras")}
     kept = {key: value for key, value in os.environ.items() if key != "COURSE_DATA_DIR"}
     return kept | changed
 

@@ -3,8 +3,9 @@
 Each claim is data: a statement, the notebook that tries it, and a function that reads the records
 and says whether it holds, with the numbers. The book lists all of them with what came out.
 
-A claim about several seeds holds if the 95 % interval of the mean difference, seed by seed (by
-Student's t), lies on the claimed side of zero as a whole.
+A claim that one thing lies above another holds if the 95 % interval of the mean difference, seed by
+seed (by Student's t), lies on the claimed side of zero as a whole. The others say their rule where
+they are judged.
 """
 
 from __future__ import annotations
@@ -161,7 +162,9 @@ def higher(
         difference = paired(*values)
         if difference is None:
             return None
-        (one, other), taken = map(_average, values), [steps(found, n) for n in (first, second)]
+        common = values[0].keys() & values[1].keys()
+        averages = (_average({seed: each[seed] for seed in common}) for each in values)
+        (one, other), taken = averages, [steps(found, n) for n in (first, second)]
         alike = taken[0] == taken[1]
         numbers = f"{_label(first)} {one}, {_label(second)} {other}: {difference}"
         if equal_steps and not alike:
@@ -237,7 +240,8 @@ def relay_reorders(found: Recorded) -> Verdict | None:
     return Verdict(
         bool(swapped),
         f"handed on: {_ranking(relay)}; each from equal weights at its own rate: {_ranking(race)}; "
-        f"swapped by more than the seeds differ: {', '.join(swapped) or 'none'}",
+        f"swapped by more than the seeds differ (six pairs, each at 95 %): "
+        f"{', '.join(swapped) or 'none'}",
     )
 
 
@@ -301,7 +305,7 @@ def race_reaches(recipe: str) -> Judge:
             return None
         figures = [f"{key} {row[key]}" for key in ("test accuracy", "six views") if row[key]]
         return Verdict(
-            results.reached(row) == "yes",
+            row["reached"] == "yes",
             f"goal {row['goal']}; {', '.join(figures)}, seeds: {row['seeds']}",
         )
 

@@ -61,6 +61,7 @@ HOVER = (
     ("callbacks", "@callbacks"),
     ("layers", "@model"),
     ("parameters", "@parameters{0,0}"),
+    ("number format", "@numbers"),
     ("seconds", "@seconds{0,0}"),
     ("measured on", "@stamp"),
 )
@@ -106,6 +107,7 @@ def _notebook_rows(folder: str) -> Iterator[Row]:
                 "model": run.get("model", NOT_RECORDED),
                 "batch": run["batch_size"],
                 "parameters": run["parameters"],
+                "numbers": run.get("number_format", "float32"),
                 "profile": record["profile"],
                 "stamp": results.stamp(record),
             } | _look(kind, run)
@@ -116,7 +118,7 @@ def _race_rows() -> Iterator[Row]:
         for title, count in (("", "correct"), (", six views", "correct_averaged")):
             if count not in run:
                 continue
-            data = "MNIST" if run["row"] == "mnist" else "CIFAR-10"
+            data = results.race_data(run["row"])
             accuracy = 100 * run[count] / run["test_images"]
             run["train_images"] = results.COMPLETE[data]
             yield {
@@ -133,6 +135,7 @@ def _race_rows() -> Iterator[Row]:
                 **dict.fromkeys(IN_RECIPE, "see notebook 09"),
                 "batch": run["batch_size"],
                 "parameters": run["parameters"],
+                "numbers": run["number_format"],
                 "profile": "full",
                 "stamp": results.stamp(run),
             } | _look("race", run)

@@ -79,11 +79,23 @@ def versions(*backends: str) -> dict[str, str]:
 
 
 def revision() -> str:
-    """Return the git revision, with ``+changes`` if tracked files differ from it."""
+    """Return the git revision, with ``+changes`` if tracked files differ from it.
+
+    Raises
+    ------
+    ValueError
+        If git cannot name it.
+    """
     command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+changes"]
-    return subprocess.run(
-        command, cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    try:
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        raise ValueError(
+            f"git cannot name the revision of {ROOT} ({said.strip().splitlines()[0]}), and a "
+            "record needs it: record in a clone of the course."
+        ) from error
+    return done.stdout.strip()
 
 
 def stamp() -> dict[str, Any]:
@@ -223,6 +235,7 @@ def stamped(
     """Return a record of all that `training.fit` finishes in some work, and where it was done."""
     os.environ.setdefault("COURSE_RUNS_DIR", str(run_notebooks.BUILD / profile / "runs"))
     check_machine(Path(os.environ["COURSE_RUNS_DIR"]))
+    about = stamp()  # of what runs, whatever is edited then
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder) / "runs.jsonl"
         os.environ["COURSE_RECORD"] = str(lines)
@@ -232,16 +245,17 @@ def stamped(
             del os.environ["COURSE_RECORD"]
         written = [json.loads(line) for line in _lines(lines)]
     runs = _once([entry for entry in written if "history" in entry])
+    earlier = sum(run.pop("seconds_before") for run in runs)
     return {
         "notebook": name,
         "profile": profile,
-        **stamp(),
+        **about,
         "versions": versions(*sorted({run["backend"] for run in runs})),
         "data": datasets.CHECKSUMS,
         "notebook_seconds": round(execution.seconds, 1),
         "training_seconds": round(sum(run["seconds"] for run in runs), 1),
-        # Trainings that were done before take no time in this run of the notebook.
-        "read_back_seconds": round(sum(run["seconds"] for run in runs if run["read_back"]), 1),
+        # Epochs that were done before take no time in this run of the notebook.
+        "read_back_seconds": round(earlier, 1),
         "peak_memory_mib": execution.memory_mib,
         "remark": remark,
         "runs": [_rounded(run) | {"final": final(run)} for run in runs],

@@ -3,8 +3,9 @@
 ``python -m tools.run_notebooks --profile quick [02 05 ...]`` runs the notebooks in order, shows
 which cell is at work, and writes ``build/<profile>/NN_topic.ipynb`` with outputs; then `tools.site`
 builds ``build/<profile>/site`` from all that have run. A notebook that ran before, and on which
-nothing has changed since (its source, ``course_utils``, the pinned packages, profile and data), is
-not run again.
+nothing has changed since (its source, ``course_utils``, Python, the pinned packages, profile,
+settings and data), is not run again. Without data files it is, unless ``COURSE_OFFLINE`` asks for
+stand-ins: the network may be back.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import nbformat
@@ -24,7 +26,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from course_utils import files, profiles
+from course_utils import datasets, files, profiles
 from course_utils.records import peak_memory
 from tools import pairing, site
 
@@ -39,16 +41,29 @@ class Execution:
     key: str
     seconds: float
     memory_mib: int | None
+    data: list[str] = field(default_factory=list)
+
+
+SETTINGS = ("COURSE_DATA_DIR", "COURSE_DEVICES", "COURSE_OFFLINE", "COURSE_PLOTS", "KERAS_BACKEND")
 
 
 def key(source: Path, profile: str) -> str:
     """Hash what the outputs of a notebook depend on."""
-    chosen = [os.environ.get(name, "") for name in ("COURSE_DATA_DIR", "COURSE_DEVICES")]
+    chosen = [platform.python_version(), *(os.environ.get(name, "") for name in SETTINGS)]
     digest = hashlib.sha256("\n".join([profile, *chosen]).encode())
     shared = sorted((ROOT / "course_utils").glob("*.*"))
     for path in [source, ROOT / "requirements.txt", *shared]:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def data_files() -> list[str]:
+    """Describe the files of data that a notebook finds now: name, bytes and time of change."""
+    found = []
+    for path in map(datasets.location, datasets.DATASETS):
+        if path.is_file():
+            found.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
+    return found
 
 
 def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
@@ -91,7 +106,7 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
     seconds = time.monotonic() - started
     start_of_line = f"\r\x1b[K{source.stem}:" if sys.stdout.isatty() else ""
     print(f"{start_of_line} {seconds:.0f} s" + (f", peak memory {memory:,} MiB" if memory else ""))
-    execution = Execution(identity, seconds, memory)
+    execution = Execution(identity, seconds, memory, data_files())
     target = folder / f"{source.stem}.ipynb"
     record = target.with_suffix(".json")
     with files.replacing(record) as new_record, files.replacing(target) as new_target:
@@ -108,7 +123,9 @@ def run(source: Path, profile: str) -> bool:
     record = target.with_suffix(".json")
     if record.is_file() and target.is_file():
         done = json.loads(record.read_text(encoding="utf-8"))
-        if done["key"] == key(source, profile):
+        complete = len(data_files()) == len(datasets.DATASETS)
+        known = complete or os.environ.get("COURSE_OFFLINE") == "1"
+        if known and done["key"] == key(source, profile) and done.get("data") == data_files():
             print(f"{source.stem}: unchanged since it ran ({done['seconds']:.0f} s)")
             return True
     try:
