@@ -977,9 +977,9 @@ print(f"the same class for {same:.1%} of the validation images")
 # one, the bias; the variance has gone into the kernel. (Where the answers are not all the same, it
 # is because 16 bits round more coarsely than 32.)
 #
-# Now find *race with S4's network* in the table of the race above: eight epochs on all images, test
-# images opened once, folded. Compare it with what S4 reported, and then with the race to 90 %, to
-# see what is left for the slim network to win.
+# The row *race with S4's network* in the table of the race, where it has been measured, is this
+# recipe: eight epochs on all images, folded, test images opened once. Compare it with what S4
+# reported, and then with the race to 90 %, to see what is left for the slim network to win.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Past one machine
