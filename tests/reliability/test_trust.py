@@ -363,10 +363,10 @@ def test_the_malicious_model_would_run_if_it_were_trusted(tmp_path):
 
 
 def printed_by_make(target):
-    """Return the commands of a target, without running them."""
+    """Return the commands of a target, each on one line, without running them."""
     command = ["make", "--no-print-directory", "-n", target]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    return done.stdout.strip().splitlines()
+    return done.stdout.strip().replace("\\\n", " ").splitlines()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the Makefile needs .venv/bin")
@@ -380,8 +380,6 @@ def lab(tmp_path):
     """Start JupyterLab as ``make lab`` does, on a free port; give the process and its address."""
     options = shlex.split(printed_by_make("lab")[-1])[1:]
     command = [sys.executable, "-m", "jupyter", *options, "--no-browser", "--port", "0"]
-    if hasattr(os, "getuid") and os.getuid() == 0:
-        command.append("--allow-root")
     own = {f"JUPYTER_{name}_DIR": str(tmp_path / name) for name in ("CONFIG", "DATA", "RUNTIME")}
     environment = {**os.environ, **own, "IPYTHONDIR": str(tmp_path / "ipython")}
     environment.pop("JUPYTER_TOKEN", None)
