@@ -241,9 +241,9 @@ def main(arguments: list[str] | None = None) -> int:
         if (m["settings"], m["hardware"]) == (valid[m["row"]], here)
     }
     jobs = [(key, seed) for seed in options.seeds for key in options.only]
+    same = itemgetter("settings", "hardware")
     for measured in _measured([job for job in jobs if job not in done], options.cluster):
         # What was measured with other settings or on another machine makes way, row by row.
-        same = itemgetter("settings", "hardware")
         found[:] = [m for m in found if m["row"] != measured["row"] or same(m) == same(measured)]
         found.append(measured)
         _write(path, content)

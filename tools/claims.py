@@ -163,8 +163,8 @@ def higher(
         if difference is None:
             return None
         common = values[0].keys() & values[1].keys()
-        averages = (_average({seed: each[seed] for seed in common}) for each in values)
-        (one, other), taken = averages, [steps(found, n) for n in (first, second)]
+        one, other = (_average({seed: each[seed] for seed in common}) for each in values)
+        taken = [steps(found, name) for name in (first, second)]
         alike = taken[0] == taken[1]
         numbers = f"{_label(first)} {one}, {_label(second)} {other}: {difference}"
         if equal_steps and not alike:
