@@ -100,8 +100,10 @@ test-browser: $(READY) ## the tests in JupyterLab, the book and the slides, wher
 
 .PHONY: reliability
 reliability: $(READY) ## try everything that the page Reliability counts (hours); ONLY=tests/… for one row
-	COURSE_RELIABILITY=full $(BIN)/python -m pytest $(or $(ONLY),tests/reliability tests/browser)
-	$(BIN)/python -m tools.reliability
+	@# What was not survived stands on the page as well.
+	status=0; COURSE_RELIABILITY=full $(BIN)/python -m pytest \
+		$(or $(ONLY),tests/reliability tests/browser) || status=$$?; \
+	$(BIN)/python -m tools.reliability; exit $$status
 
 .PHONY: audit
 audit: ## ask for known weaknesses of the pinned packages, in an environment of its own

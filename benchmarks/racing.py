@@ -107,8 +107,13 @@ def measure(key: str, seed: int) -> dict[str, Any]:
     ------
     SystemExit
         If the complete data is not there.
+    ValueError
+        If the runs at hand were trained on another machine.
     """
+    from course_utils import training  # loads Keras, which `--help` does not need
+
     record.check_data()
+    record.check_machine(training.runs_folder())
     names, row = recipes(), ROWS[key]
     recipe, data = names[row.recipe](), row.data()
     planned = sum(epochs for _, epochs in recipe.stages)
@@ -242,11 +247,14 @@ def main(arguments: list[str] | None = None) -> int:
     }
     jobs = [(key, seed) for seed in options.seeds for key in options.only]
     same = itemgetter("settings", "hardware")
-    for measured in _measured([job for job in jobs if job not in done], options.cluster):
-        # What was measured with other settings or on another machine makes way, row by row.
-        found[:] = [m for m in found if m["row"] != measured["row"] or same(m) == same(measured)]
-        found.append(measured)
-        _write(path, content)
+    try:
+        for new in _measured([job for job in jobs if job not in done], options.cluster):
+            # What was measured with other settings or on another machine makes way, row by row.
+            found[:] = [m for m in found if m["row"] != new["row"] or same(m) == same(new)]
+            found.append(new)
+            _write(path, content)
+    except ValueError as error:
+        parser.error(str(error))
     if options.torch:
         content["airbench"] = airbench(options.torch)
     _write(path, content)

@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from course_utils import display
+from course_utils import dashboards, display
 
 Policy = Literal["triangular", "triangular2", "exp_range"]
 ScaleMode = Literal["cycle", "iterations"]
@@ -424,10 +424,15 @@ class LearningRateTest:
         if without_accuracy:
             return loss
         accuracy = self._panel("accuracy", self.accuracies, "Accuracy against rate")
-        return _styled(
+        return dashboards._style(
             (loss + accuracy).cols(2),
-            {"title": title, "shared_axes": False},
-            {"title": title, "shared_axes": False, "sublabel_format": "", "fig_inches": (11, 4)},
+            bokeh={"title": title, "shared_axes": False},
+            matplotlib={
+                "title": title,
+                "shared_axes": False,
+                "sublabel_format": "",
+                "fig_inches": (11, 4),
+            },
         )
 
     def _panel(
@@ -440,32 +445,31 @@ class LearningRateTest:
         ylim: tuple[float | None, float | None] = (None, None),
     ) -> Any:
         """Draw one measure against the rate, raw and smoothed, with points at some batches."""
-        import holoviews as hv
-
+        hv = display.load_holoviews()
         smoothed = exponential_average(values, SMOOTHING)
         axes = ["learning_rate", name]
         raw = hv.Curve((self.rates, values), *axes, label="each batch")
         mean = hv.Curve((self.rates, smoothed), *axes, label="smoothed")
         parts = [
-            _styled(
+            dashboards._style(
                 raw,
-                {"color": "#0072B2", "alpha": 0.35},
-                {"color": "#0072B2", "alpha": 0.35, "linewidth": 0.8},
+                bokeh={"color": dashboards.BLUE, "alpha": 0.35},
+                matplotlib={"color": dashboards.BLUE, "alpha": 0.35, "linewidth": 0.8},
             ),
-            _styled(
+            dashboards._style(
                 mean,
-                {"color": "#0072B2", "line_width": 2.5, "tools": ["hover"]},
-                {"color": "#0072B2"},
+                bokeh={"color": dashboards.BLUE, "line_width": 2.5, "tools": ["hover"]},
+                matplotlib={"color": dashboards.BLUE},
             ),
         ]
         for (mark, index), color in zip((marks or {}).items(), MARK_COLORS, strict=False):
             rate = self.rates[index]
             point = hv.Points([(rate, smoothed[index])], axes, label=f"{mark}: {rate:.2g}")
             parts.append(
-                _styled(
+                dashboards._style(
                     point,
-                    {"color": color, "size": 11, "tools": ["hover"]},
-                    {"color": color, "s": 70},
+                    bokeh={"color": color, "size": 11, "tools": ["hover"]},
+                    matplotlib={"color": color, "s": 70},
                 )
             )
         common = {
@@ -477,10 +481,15 @@ class LearningRateTest:
             "show_grid": True,
         }
         legend = "bottom_left" if marks else "top_left"
-        return _styled(
+        return dashboards._style(
             hv.Overlay(parts),
-            {**common, "width": 450, "height": 330, "legend_position": legend},
-            {**common, "fig_inches": (5.6, 4.1), "aspect": 1.36, "legend_position": "best"},
+            bokeh={**common, "width": 450, "height": 330, "legend_position": legend},
+            matplotlib={
+                **common,
+                "fig_inches": (5.6, 4.1),
+                "aspect": 1.36,
+                "legend_position": "best",
+            },
         )
 
 
@@ -594,14 +603,6 @@ class LearningRateFinder:
         return LearningRateTest(
             np.array(rates), np.array(losses), np.array(accuracies), self.mode, diverged
         )
-
-
-def _styled(element: Any, bokeh: dict[str, Any], matplotlib: dict[str, Any]) -> Any:
-    """Give a plot its options for the interactive and for the static picture."""
-    import holoviews.plotting.bokeh
-    import holoviews.plotting.mpl  # noqa: F401
-
-    return element.opts(**bokeh, backend="bokeh").opts(**matplotlib, backend="matplotlib")
 
 
 def _endless(batches: Any) -> Iterator[Any]:

@@ -1532,19 +1532,16 @@ def layer_diagram(model: keras.Model) -> Diagram:
     ]
     step, box, width = 38, 26, 760
     parts = [_box(row, top=34 + number * step, height=box) for number, row in enumerate(rows)]
-    places = {layer.name: number + 1 for number, layer in enumerate(_layers(model))}
     skips = 0
-    for layer in _layers(model):
-        end = places[layer.name]
-        for start in _sources(layer, places):
-            if start == end - 1:
-                y = 34 + start * step + box
-                parts.append(f'<path d="M375 {y}V{y + step - box - 2}" {_ARROW}/>')
-            else:
-                y0, y1 = 34 + start * step + box / 2, 34 + end * step + box / 2
-                bend = 716 + 8 * (skips % 4)
-                skips += 1
-                parts.append(f'<path d="M700 {y0}H{bend}V{y1}H702" {_ARROW}/>')
+    for start, end in _connections(model):
+        if start == end - 1:
+            y = 34 + start * step + box
+            parts.append(f'<path d="M375 {y}V{y + step - box - 2}" {_ARROW}/>')
+        else:
+            y0, y1 = 34 + start * step + box / 2, 34 + end * step + box / 2
+            bend = 716 + 8 * (skips % 4)
+            skips += 1
+            parts.append(f'<path d="M700 {y0}H{bend}V{y1}H702" {_ARROW}/>')
     height = 34 + len(rows) * step
     chain = " → ".join(row[0] for row in rows)
     name, words = html.escape(title), f"{title}: {chain}."
@@ -1578,7 +1575,31 @@ def _box(row: tuple[str, str, str, str], *, top: int, height: int) -> str:
     )
 
 
-def _sources(layer: Any, places: Mapping[str, int]) -> list[int]:
-    """Return the places of the boxes that feed a layer; 0 is the input."""
-    inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-    return [places.get(tensor._keras_history.operation.name, 0) for tensor in inputs]
+def _connections(model: Any) -> list[tuple[int, int]]:
+    """Return the boxes that each arrow joins; 0 is the input, then come the layers in order."""
+    import keras
+
+    boxes: dict[int, int] = {}  # of an operation, by its id: inner models may repeat names
+    arrows: list[tuple[int, int]] = []
+    layers = map(id, _layers(model))
+    numbers = {layer: number for number, layer in enumerate(layers, start=1)}
+
+    def box(tensor: Any) -> int:
+        return boxes[id(tensor._keras_history.operation)]
+
+    def follow(model: Any, sources: Sequence[int]) -> None:
+        for tensor, source in zip(model.inputs, sources, strict=True):
+            boxes[id(tensor._keras_history.operation)] = source
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.InputLayer):
+                continue
+            sources = [box(tensor) for tensor in layer._inbound_nodes[0].input_tensors]
+            if isinstance(layer, keras.Model):
+                follow(layer, sources)
+                boxes[id(layer)] = box(layer.outputs[0])
+            else:
+                boxes[id(layer)] = numbers[id(layer)]
+                arrows.extend((source, boxes[id(layer)]) for source in sources)
+
+    follow(model, [0] * len(model.inputs))
+    return arrows

@@ -550,7 +550,7 @@ def _fetch(dataset: _Dataset, target: Path) -> None:
         # Only the holder of the lock writes it, so one name does, and nothing is left for long.
         temporary = target.with_name(f".{target.stem}.new.npz")
         try:
-            np.savez_compressed(temporary, allow_pickle=False, **dataset.convert(archive))
+            np.savez_compressed(temporary, **dataset.convert(archive))
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)

@@ -313,7 +313,7 @@ def _option(plot: Any, name: str) -> Any:
 
 def _axis(plot: Any, elements: Sequence[Any], position: int) -> str:
     """Return the label of an axis: the option, or the name of the first element's dimension."""
-    label = _option(plot, "xylabel"[position] + "label")
+    label = _option(plot, "xy"[position] + "label")
     if label is None and elements:
         dimensions = elements[0].dimensions()
         label = dimensions[position].label if position < len(dimensions) else ""

@@ -183,7 +183,9 @@ def comparable(answer: Any, pattern: Any) -> Any:
             raise UnusableAnswerError(answer)
         return answer
     if isinstance(pattern, tuple):
-        if not isinstance(answer, tuple | list | np.ndarray) or len(answer) != len(pattern):
+        if isinstance(answer, np.ndarray) and answer.ndim:
+            answer = tuple(answer)
+        if not isinstance(answer, tuple | list) or len(answer) != len(pattern):
             raise UnusableAnswerError(answer)
         return tuple(map(comparable, answer, pattern))
     is_plain = isinstance(pattern, bool | int | float | str | list | range)
@@ -307,6 +309,8 @@ def check(name: str, answer: Any, *, names: Mapping[str, Any] | None = None) -> 
         try:
             rule = _rule(name, entry["rule"], names)
             outcome = _judge(rule, answer)
+        except UnboundLocalError:
+            raise  # in a function of the learner, who has to see where
         except NameError as error:
             message = f"Run the cells above first: `{error.name}` is missing."
             outcome = Outcome(name, False, "Not yet", message)

@@ -402,7 +402,7 @@ class _Memory(keras.callbacks.Callback):
         record = self.record() | {"finished": finished, "callbacks": states}
         arrays["record"] = np.frombuffer(json.dumps(record).encode(), np.uint8)
         with files.replacing(self.path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+            np.savez(file, **arrays)
         self.kept = self.epochs
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:

@@ -369,6 +369,24 @@ def test_layer_diagram_names_each_layer_and_draws_each_connection():
     assert svg.count("marker-end") == 8  # seven in the chain and one around "grouped"
 
 
+def test_layer_diagram_opens_inner_models_that_share_names():
+    def inner(name):
+        layers = [keras.layers.Dense(4, name="one"), keras.layers.Dense(4, name="two")]
+        return keras.Sequential(layers, name=name)
+
+    inputs = keras.Input((4,))
+    left, right = inner("left")(inputs), inner("right")(inputs)
+    outputs = keras.layers.Dense(2, name="head")(keras.layers.Add(name="added")([left, right]))
+    model = keras.Model(inputs, outputs)
+    assert [layer.name for layer in dashboards._layers(model)] == [
+        *("one", "two"),
+        *("one", "two"),
+        *("added", "head"),
+    ]
+    found = sorted(dashboards._connections(model))
+    assert found == [(0, 1), (0, 3), (1, 2), (2, 5), (3, 4), (4, 5), (5, 6)]
+
+
 def test_layer_diagram_is_an_image_with_words():
     data, metadata = dashboards.layer_diagram(small_model())._repr_mimebundle_()
     words = data["text/plain"]

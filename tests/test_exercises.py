@@ -211,6 +211,25 @@ def test_a_name_that_is_missing_is_asked_for(course):
     assert not outcome.right
 
 
+def test_a_mistake_within_a_function_of_the_learner_is_shown_as_it_is(course):
+    def count(text):
+        total += len(text)  # noqa: F821, F841 - the mistake
+        return total  # noqa: F821
+
+    course(
+        'like=type(lambda: 0), right=lambda f: f("ab") == 2, wants="W", because="B", hints=["H"]'
+    )
+    with pytest.raises(UnboundLocalError, match="total"):
+        ask(count)
+
+
+def test_a_number_in_place_of_several_is_unusable(course):
+    course('expected=(1, 2), wants="two numbers", because="B", hints=["H"]')
+    assert ask(np.array([1, 2])).right
+    for answer in (1, np.array(1)):
+        assert ask(answer).title == "Not usable"
+
+
 def test_a_check_changes_no_name_of_the_notebook(course):
     course(COUNT)
     names = {"exercises": exercises, "table": TABLE, "rule": "mine"}

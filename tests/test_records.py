@@ -2,12 +2,14 @@ import copy
 import json
 import math
 import os
+import subprocess
 from pathlib import Path
 
 import jsonschema
 import made_up
 import numpy as np
 import pytest
+from nbclient.exceptions import CellTimeoutError
 
 from course_utils import records
 from tools import experiments, guide, record, run_notebooks
@@ -251,6 +253,27 @@ def test_runs_of_two_machines_are_never_mixed(small, monkeypatch):
         record.measure(source, "full")
 
 
+def test_a_notebook_that_stops_keeps_the_next_from_nothing(small, monkeypatch, capsys):
+    def stopped(source, *_):
+        tried.append(source.stem[:2])
+        raise CellTimeoutError("a cell took too long", 1, "cell")
+
+    tried = []
+    monkeypatch.setattr(record, "check_data", lambda: None)
+    monkeypatch.setattr(record, "record", stopped)
+    assert record.main(["02", "03"]) == 1
+    assert tried == ["02", "03"]
+    assert "what was trained is kept" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("status", "gpus"), [(0, ["One", "Two"]), (9, [])])
+def test_gpus_are_those_that_the_driver_names(monkeypatch, status, gpus):
+    done = subprocess.CompletedProcess([], status, "One\nTwo\n")
+    monkeypatch.setattr(record.shutil, "which", lambda name: name)
+    monkeypatch.setattr(record.subprocess, "run", lambda *_, **__: done)
+    assert record.hardware().get("gpus", []) == gpus
+
+
 def test_stand_in_data_is_never_recorded():
     with pytest.raises(SystemExit, match="is a stand-in here"):
         record.check_data()
@@ -349,6 +372,16 @@ def test_guide_takes_minutes_from_records(results):
     stored(results / "quick", [RUN], remark="a busy machine.")
     assert "Remark, quick, 02: a busy machine." in guide.times()
     assert "Measured, quick: A processor, 2 core(s), Python 3.11.0, Keras 3.15.0" in table
+
+
+def test_guide_names_what_did_not_hold_and_what_was_not_measured(results):
+    stored(results / "quick", [RUN], peak_memory_mib=None)
+    small = {"hardware": {"processor": "A", "cores": 1}, "versions": {"python": "3", "keras": "3"}}
+    small |= {"recorded": "2026-01-01", "seconds": 60.0, "held": False}
+    content = json.dumps({"notebooks": {"02_baseline": small}})
+    (results / "small_machine.json").write_text(content, encoding="utf-8")
+    (row,) = (line for line in guide.times().splitlines() if line.startswith("| 02_baseline "))
+    assert "| did not hold |" in row and row.endswith("| not measured |")
 
 
 def test_filling_the_guide_twice_changes_nothing(results):

@@ -38,6 +38,11 @@ def test_a_limit_that_this_machine_enforces_is_taken():
     assert (held, died != 0) == (0, True)
 
 
+def test_what_fails_within_a_limit_is_told_as_it_is():
+    with pytest.raises(OSError, match="^the disk is full$"), small_machine.memory_limit(100):
+        raise OSError("the disk is full")
+
+
 def test_a_limit_without_effect_is_not_trusted():
     assert not small_machine.enforces(small_machine.Limit("says so"), 50)
 

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from course_utils import datasets, profiles
+from course_utils import datasets, profiles, records
 from tools import check_notebooks, nbval_budget, pairing, pins, run_notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -238,7 +238,7 @@ def test_real_data_comes_first_and_stand_ins_know_nothing_of_it(monkeypatch, tmp
 def test_memory_of_this_process_is_measured():
     import os
 
-    memory = run_notebooks.peak_memory(os.getpid())
+    memory = records.peak_memory(os.getpid())
     assert memory is None or memory > 10
     assert nbval_budget.over_budget() == []
 
@@ -262,7 +262,7 @@ def test_a_notebook_is_run_once_until_something_changes(course, capsys, monkeypa
     assert 'href="02_small.html"' in (site / "index.html").read_text(encoding="utf-8")
 
 
-def test_what_ran_on_stand_ins_runs_again_where_there_may_be_data(
+def test_a_notebook_runs_again_where_there_are_other_data_or_records(
     course, capsys, monkeypatch, tmp_path
 ):
     def runs_again():
@@ -282,6 +282,10 @@ def test_what_ran_on_stand_ins_runs_again_where_there_may_be_data(
     assert runs_again() and not runs_again()
     files[0].write_bytes(b"another")
     assert runs_again() and not runs_again()
+    monkeypatch.setenv("COURSE_RESULTS_DIR", str(tmp_path))
+    assert runs_again() and not runs_again()
+    (tmp_path / "02_small.json").write_text("{}")
+    assert runs_again() and not runs_again()  # it shows its record
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     assert runs_again()
 
@@ -296,10 +300,11 @@ def test_a_failing_notebook_is_reported_and_run_again(course, capsys):
     assert run_notebooks.main(["--profile", "smoke"]) == 0
 
 
-def test_an_unknown_number_names_the_notebooks(course, capsys):
+@pytest.mark.parametrize("tool", [run_notebooks, check_notebooks])
+def test_an_unknown_number_names_the_notebooks(course, capsys, tool):
     write_notebook(course, "1")
     with pytest.raises(SystemExit):
-        run_notebooks.main(["77"])
+        tool.main(["02", "77"])
     assert "there is no notebook 77: choose from 02" in capsys.readouterr().err
 
 

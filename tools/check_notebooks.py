@@ -143,9 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data", choices=found, default=next(iter(found)))
     parser.add_argument("--workers", type=int, default=min(2, os.cpu_count() or 1))
     options = parser.parse_args(arguments)
-    sources = [s for s in pairing.sources() if not options.numbers or s.stem[:2] in options.numbers]
-    if not sources:
-        parser.error(f"there is no notebook {', '.join(options.numbers)}")
+    sources = pairing.chosen(options.numbers, parser)
     if options.record:
         for source in sources:
             record(source)

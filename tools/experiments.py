@@ -337,9 +337,7 @@ def _held(node: ast.AST) -> set[str]:
 
 def _needed(statements: list[Statement]) -> set[int]:
     """Return the places of the statements that measure, and of all that these depend on."""
-    last = max((place for place, each in enumerate(statements) if each.measures), default=-1)
     wanted = [(place, place) for place, each in enumerate(statements) if each.measures]
-    wanted = [(place, limit) for place, limit in wanted if place <= last]
     seen: set[tuple[int, int]] = set()
     while wanted:
         place, limit = wanted.pop()

@@ -35,7 +35,7 @@ def times() -> str:
             full_time += f"; at most {budget.full // 60} min"
         rows.append(
             f"| {name} | {budget.smoke} s | {_whole(quick, name)} | "
-            f"{_measured(small, name, 'seconds')} | {full_time} | "
+            f"{_held(small, name)} | {full_time} | "
             f"{_memory(quick, name)} |"
         )
     return "\n".join([*rows, "", *_stamps(quick, small, full)])
@@ -64,7 +64,7 @@ def expected() -> str:
                 f"{100 * sum(values) / len(values):.1f} % | {100 * low:.0f} to {100 * high:.0f} % |"
             )
     if len(rows) == 2:
-        return "No quick runs are on record: run `make record`."
+        return "No quick runs are on record: run `python -m tools.record --profile quick`."
     stale = _stale("quick", _records("quick/"))
     return "\n".join([*rows, *(["", *stale] if stale else [])])
 
@@ -110,12 +110,18 @@ def _whole(found: dict[str, dict[str, Any]], name: str) -> str:
     return _minutes(found[name]["notebook_seconds"] + found[name]["read_back_seconds"])
 
 
-def _measured(found: dict[str, dict[str, Any]], name: str, key: str) -> str:
-    return _minutes(found[name][key]) if name in found else "not recorded"
+def _held(found: dict[str, dict[str, Any]], name: str) -> str:
+    """Return the time of a notebook within the limit of memory."""
+    if name not in found:
+        return "not recorded"
+    return _minutes(found[name]["seconds"]) if found[name]["held"] else "did not hold"
 
 
 def _memory(found: dict[str, dict[str, Any]], name: str) -> str:
-    return f"{found[name]['peak_memory_mib']:,} MiB" if name in found else "not recorded"
+    if name not in found:
+        return "not recorded"
+    memory = found[name]["peak_memory_mib"]
+    return "not measured" if memory is None else f"{memory:,} MiB"
 
 
 def _minutes(seconds: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from course_utils import profiles
-from tools.run_notebooks import peak_memory
+from course_utils.records import peak_memory
 
 _seconds: dict[str, float] = defaultdict(float)
 _memory: dict[str, int] = defaultdict(int)

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from course_utils import datasets
+from course_utils import datasets, files
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "build" / "offline"
@@ -104,10 +104,8 @@ def add_data(folder: Path) -> None:
                 "COURSE_DATA_DIR to a folder with cifar10.npz and mnist.npz, or pack without data "
                 "by --without-data."
             )
-        temporary = target.with_suffix(".part.npz")
-        arrays = {key: getattr(data, key) for key in datasets.KEYS}
-        np.savez_compressed(temporary, allow_pickle=False, **arrays)
-        os.replace(temporary, target)
+        with files.replacing(target) as temporary:
+            np.savez_compressed(temporary, **{key: getattr(data, key) for key in datasets.KEYS})
 
 
 def add_scripts(folder: Path, about: dict[str, str]) -> None:

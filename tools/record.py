@@ -64,7 +64,8 @@ def _gpus() -> list[str]:
     if not shutil.which("nvidia-smi"):
         return []
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.split("\n")[:-1]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout.splitlines() if done.returncode == 0 else []  # no driver: none of use
 
 
 def versions(*backends: str) -> dict[str, str]:
@@ -399,11 +400,11 @@ def main(arguments: list[str] | None = None) -> int:
     for source in sources:
         try:
             _announce(record(source, options.profile, options.remark))
-        except (ValueError, OSError) as error:
-            parser.error(str(error))
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
             _say_what_stopped(source.stem, error)
             failed.append(source.stem)
+        except (ValueError, OSError) as error:  # a CellTimeoutError is an OSError as well
+            parser.error(str(error))
     return 1 if failed else 0
 
 

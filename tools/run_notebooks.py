@@ -4,8 +4,8 @@
 which cell is at work, and writes ``build/<profile>/NN_topic.ipynb`` with outputs; then `tools.site`
 builds ``build/<profile>/site`` from all that have run. A notebook that ran before, and on which
 nothing has changed since (its source, ``course_utils``, Python, the pinned packages, profile,
-settings and data), is not run again. Without data files it is, unless ``COURSE_OFFLINE`` asks for
-stand-ins: the network may be back.
+settings, data and the records that notebooks show), is not run again. Without data files it is,
+unless ``COURSE_OFFLINE`` asks for stand-ins: the network may be back.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from course_utils import datasets, files, profiles
-from course_utils.records import peak_memory
+from course_utils import datasets, files, profiles, records
 from tools import pairing, site
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +41,7 @@ class Execution:
     seconds: float
     memory_mib: int | None
     data: list[str] = field(default_factory=list)
+    records: str = ""
 
 
 SETTINGS = ("COURSE_DATA_DIR", "COURSE_DEVICES", "COURSE_OFFLINE", "COURSE_PLOTS", "KERAS_BACKEND")
@@ -64,6 +64,15 @@ def data_files() -> list[str]:
         if path.is_file():
             found.append(f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}")
     return found
+
+
+def records_digest() -> str:
+    """Hash the records of full runs, which notebooks show beside their own."""
+    folder = records.results_folder()
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("[0-9][0-9]_*.json"), *folder.glob("race.json")]):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
@@ -102,11 +111,11 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
             client.execute_cell(cells[index], index)
         manager = client.km
         assert isinstance(manager, AsyncKernelManager)
-        memory = peak_memory(getattr(manager.provisioner, "pid", 0))
+        memory = records.peak_memory(getattr(manager.provisioner, "pid", 0))
     seconds = time.monotonic() - started
     start_of_line = f"\r\x1b[K{source.stem}:" if sys.stdout.isatty() else ""
     print(f"{start_of_line} {seconds:.0f} s" + (f", peak memory {memory:,} MiB" if memory else ""))
-    execution = Execution(identity, seconds, memory, data_files())
+    execution = Execution(identity, seconds, memory, data_files(), records_digest())
     target = folder / f"{source.stem}.ipynb"
     record = target.with_suffix(".json")
     with files.replacing(record) as new_record, files.replacing(target) as new_target:
@@ -125,7 +134,8 @@ def run(source: Path, profile: str) -> bool:
         done = json.loads(record.read_text(encoding="utf-8"))
         complete = len(data_files()) == len(datasets.DATASETS)
         known = complete or os.environ.get("COURSE_OFFLINE") == "1"
-        if known and done["key"] == key(source, profile) and done.get("data") == data_files():
+        seen = {"key": key(source, profile), "data": data_files(), "records": records_digest()}
+        if known and done | seen == done:
             print(f"{source.stem}: unchanged since it ran ({done['seconds']:.0f} s)")
             return True
     try:

@@ -28,7 +28,7 @@ import snowballstemmer
 from nbformat import NotebookNode
 
 from course_utils import profiles, records
-from tools import address, claims, explorer, pairing, results
+from tools import address, check_notebooks, claims, explorer, pairing, results
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -156,7 +156,7 @@ def page(executed: Executed, terms: Mapping[tuple[str, ...], str]) -> NotebookNo
                     flags=re.MULTILINE,
                 )
         elif cell.cell_type == "code":
-            cell.source = cell.source.removeprefix("# NBVAL_CHECK_OUTPUT\n")
+            cell.source = cell.source.removeprefix(f"{check_notebooks.MARK}\n")
             cell.outputs = [output for each in cell.outputs for output in shown(each)]
             alternative = "; ".join(dict.fromkeys(map(_alternative, _pictures(cell.outputs))))
             if alternative:
@@ -455,7 +455,9 @@ def runs_table(runs: Iterable[Mapping[str, Any]]) -> str:
         if accuracies:
             accuracy = f"{sum(accuracies) / len(accuracies):.1%}"
         if len(accuracies) > 1:
-            accuracy += f" ({min(accuracies):.1%} to {max(accuracies):.1%}, {len(same)} seeds)"
+            accuracy += (
+                f" ({min(accuracies):.1%} to {max(accuracies):.1%}, {len(accuracies)} seeds)"
+            )
         # Other work on the machine can only make a run slower.
         seconds = min(run["seconds"] for run in same)
         stamps.update(map(results.stamp, same))

@@ -28,6 +28,7 @@ from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
 
 from course_utils import profiles
+from tools import check_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -156,7 +157,7 @@ def pieces_of(cell: NotebookNode, *, fold: bool) -> list[Piece]:
     """Divide a cell of the notebook."""
     if cell.cell_type != "code":
         return [Piece(_part(cell, source=unit), text_height(unit)) for unit in units(cell.source)]
-    source = cell.source.removeprefix("# NBVAL_CHECK_OUTPUT\n")  # which speaks to the tests only
+    source = cell.source.removeprefix(f"{check_notebooks.MARK}\n")  # which speaks to the tests only
     outputs = [output for output in cell.outputs if not loads_bokeh(output)]
     folded = fold or any(map(is_figure, outputs))
     code = Piece(

@@ -16,6 +16,7 @@ import datetime
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from typing import Any
 
 import psutil
 
+from course_utils import files
 from tools import pairing, run_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -76,27 +78,30 @@ def memory_limit(mib: int) -> Iterator[Limit]:
     """Offer the strictest limit that this machine allows and that is seen to work."""
     for parent, file in control_group_parents():
         group = parent / f"course-{os.getpid()}"
-        with contextlib.suppress(OSError):
-            group.mkdir()
-            try:
-                (group / file).write_text(str(mib << 20), encoding="ascii")
-                join = 'echo $$ > "$0" && exec "$@"'
-                limit = Limit(
-                    f"control group ({file})", ("sh", "-c", join, str(group / "cgroup.procs"))
-                )
-                if enforces(limit, mib):
-                    yield limit
-                    return
-            finally:
+        try:
+            if limit := _of_group(group, file, mib):
+                yield limit
+                return
+        finally:
+            with contextlib.suppress(OSError):  # it was not made, or a process stayed in it
                 group.rmdir()
     scope = ("systemd-run", "--user", "--scope", "--quiet", "--collect")
     sizes = ("-p", f"MemoryMax={mib}M", "-p", "MemorySwapMax=0")
     limit = Limit("systemd scope (MemoryMax)", (*scope, *sizes))
-    with contextlib.suppress(FileNotFoundError):
+    found = shutil.which(scope[0]) and enforces(limit, mib)
+    yield limit if found else Limit(f"watched every {EVERY} s, stopped above the limit")
+
+
+def _of_group(group: Path, file: str, mib: int) -> Limit | None:
+    """Make a control group, and return its limit if the machine lets it count."""
+    with contextlib.suppress(OSError):
+        group.mkdir()
+        (group / file).write_text(str(mib << 20), encoding="ascii")
+        join = ("sh", "-c", 'echo $$ > "$0" && exec "$@"', str(group / "cgroup.procs"))
+        limit = Limit(f"control group ({file})", join)
         if enforces(limit, mib):
-            yield limit
-            return
-    yield Limit(f"watched every {EVERY} s, stopped above the limit")
+            return limit
+    return None
 
 
 def enforces(limit: Limit, mib: int) -> bool:
@@ -214,11 +219,10 @@ def keep(name: str, result: Result) -> None:
     """Write the result of a notebook beside those of the others."""
     content = _kept() | {name: asdict(result)}
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    temporary = RESULT.with_suffix(".part")
     header = {"profile": PROFILE, "limit_mib": LIMIT_MIB, "cpus": 1}
     text = json.dumps(header | {"notebooks": dict(sorted(content.items()))}, indent=1)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, RESULT)
+    with files.replacing(RESULT) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _kept() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from course_utils import profiles
+from course_utils import profiles, records
 from tools import record, run_notebooks
 from tools.cluster import spread
 
@@ -67,7 +67,7 @@ def _measure(train: Callable[..., Any], name: str, profile: str, *job: Any) -> d
         started = time.monotonic()
         train(*job)
         seconds = time.monotonic() - started
-        return run_notebooks.Execution("", seconds, run_notebooks.peak_memory(os.getpid()))
+        return run_notebooks.Execution("", seconds, records.peak_memory(os.getpid()))
 
     with record.as_worker():
         return record.stamped("_".join([name, *map(str, job)]), profile, "", work)

@@ -16,7 +16,8 @@ import psutil
 import pytest
 from nbclient import NotebookClient
 
-from tools import check_notebooks, pairing, run_notebooks
+from course_utils import records
+from tools import check_notebooks, pairing
 
 MEASURED = {"read_back", "peak_memory_mib"}  # and what has seconds in its name
 SET_UP = "dashboards.extension()"  # ends the cells that import
@@ -83,7 +84,7 @@ def run_in_kernel(cells):
             client.execute_cell(cell, place)
             if SET_UP in cell.source:
                 held = psutil.Process(process).memory_info().rss >> 20
-        return run_notebooks.peak_memory(process) - held
+        return records.peak_memory(process) - held
 
 
 def run_here(cells):
