@@ -206,7 +206,7 @@ def learning_curves(
     Raises
     ------
     ValueError
-        If the history lacks a metric.
+        If the history lacks a metric, or none is named.
     """
     if not metrics:
         raise ValueError("metrics is empty; name at least one metric, such as 'loss'.")
@@ -747,6 +747,11 @@ def most_confused(
     pd.DataFrame
         Columns "true", "predicted", "count" and "percent" (of the images of the true class),
         most frequent first; pairs that never occur are left out.
+
+    Raises
+    ------
+    ValueError
+        If the labels are of unequal length, empty, or no numbers of these classes.
     """
     import pandas as pd
 

@@ -24,7 +24,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -138,6 +138,8 @@ def load_cifar10(
         If ``COURSE_DATA_DIR`` is set and holds no ``cifar10.npz``.
     ValueError
         If a file is damaged or holds other arrays, or a subset is too large or too small.
+    OSError
+        If a download cannot be kept.
     """
     return _load("cifar10", train_images, test_images, seed)
 
@@ -165,6 +167,8 @@ def load_mnist(
         If ``COURSE_DATA_DIR`` is set and holds no ``mnist.npz``.
     ValueError
         If a file is damaged or holds other arrays, or a subset is too large or too small.
+    OSError
+        If a download cannot be kept.
     """
     return _load("mnist", train_images, test_images, seed)
 
@@ -550,7 +554,8 @@ def _fetch(dataset: _Dataset, target: Path) -> None:
         # Only the holder of the lock writes it, so one name does, and nothing is left for long.
         temporary = target.with_name(f".{target.stem}.new.npz")
         try:
-            np.savez_compressed(temporary, **dataset.convert(archive))
+            arrays: dict[str, Any] = dataset.convert(archive)
+            np.savez_compressed(temporary, **arrays)
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)

@@ -299,7 +299,7 @@ def check(name: str, answer: Any, *, names: Mapping[str, Any] | None = None) -> 
     Raises
     ------
     ValueError
-        If there is no such exercise.
+        If there is no such exercise, or no notebook runs and `names` is not given.
     """
     entry = _exercise(name)
     parts = answer if isinstance(answer, list | tuple) else [answer]

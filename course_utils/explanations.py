@@ -346,7 +346,8 @@ def randomize_weights(model: keras.Model, *, seed: int, layers: int | None = Non
     TypeError
         If `model` is not a Sequential or functional model.
     ValueError
-        If `layers` is negative or larger than the number of layers with weights.
+        If `layers` is negative or larger than the number of layers with weights, or the model is
+        not built or has several inputs or outputs.
     """
     import random
 

@@ -30,8 +30,9 @@ def code_digest(*parts: object) -> str:
     *parts
         Functions, classes, or instances, whose class counts. What a function does includes its
         default values, the values that it closes over, and the functions, classes and plain values
-        of its module that it uses by name. Comments, docstrings and the place in a file do not
-        count; the version of Python does.
+        of its module that it uses by name. Comments, docstrings (but for those of
+        functions within functions) and the place in a file do not count; the version of Python
+        does.
 
     Returns
     -------

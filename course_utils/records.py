@@ -58,6 +58,11 @@ def recorded_runs() -> Iterator[dict[str, Any]]:
     dict
         ``name``, ``seed``, ``history``, ``seconds`` and the rest that ``make record`` writes of a
         run, with the ``hardware``, ``versions`` and date (``recorded``) of its notebook's record.
+
+    Raises
+    ------
+    ValueError
+        If a record cannot be read: the sentence names the file and what is wrong with it.
     """
     for record in _records():
         stamps = {key: record[key] for key in ("hardware", "versions", "recorded")}
@@ -81,6 +86,11 @@ def recorded(name: str) -> History | None:
     -------
     dict of str to list of float, or None
         One value for each epoch; None if no run of this name is on record.
+
+    Raises
+    ------
+    ValueError
+        If a record cannot be read: the sentence names the file and what is wrong with it.
     """
     return next((run["history"] for run in recorded_runs() if run["name"] == name), None)
 
@@ -113,6 +123,11 @@ def noted(name: str) -> list[dict[str, float]]:
     -------
     list of dict
         The figures of each seed, in the order of seeds; empty if none is on record.
+
+    Raises
+    ------
+    ValueError
+        If a record cannot be read: the sentence names the file and what is wrong with it.
     """
     found = [
         entry for record in _records() for entry in record.get("notes", []) if entry["name"] == name
@@ -159,6 +174,11 @@ def tested(name: str) -> list[dict[str, Any]]:
     list of dict
         ``correct``, ``images``, ``accuracy`` and its 95 % ``interval`` for each seed, in the order
         of seeds; empty if none is on record.
+
+    Raises
+    ------
+    ValueError
+        If a record cannot be read: the sentence names the file and what is wrong with it.
     """
     found = [
         entry
@@ -200,6 +220,11 @@ def summary(experiments: Mapping[str, str]) -> str:
         For each experiment the mean over its seeds of what is on record, with the lowest and the
         highest value. Where at least two have validation accuracies, a last line says which is
         highest and whether its range overlaps the next one's.
+
+    Raises
+    ------
+    ValueError
+        If a record cannot be read: the sentence names the file and what is wrong with it.
     """
     validation: dict[str, list[float]] = {}
     lines = []
@@ -287,6 +312,11 @@ def race() -> pd.DataFrame | None:
     -------
     pandas.DataFrame or None
         A row for each recipe, with means over its seeds; None if no race is on record.
+
+    Raises
+    ------
+    ValueError
+        If a record cannot be read: the sentence names the file and what is wrong with it.
     """
     import pandas as pd
 

@@ -141,8 +141,8 @@ def fit(
     Raises
     ------
     ValueError
-        If the model is not compiled or not built, epochs is below 1, progress is unknown, or
-        several devices cannot share a batch.
+        If the model is not compiled or not built, epochs is below 1, progress is unknown,
+        several devices cannot share a batch, or what was kept of this training is damaged.
     OSError
         If the folder cannot be written.
     """
@@ -624,6 +624,8 @@ def save_model(model: keras.Model, path: Path | str) -> Path:
     ------
     ValueError
         If the path has another suffix.
+    OSError
+        If the file cannot be written; what was there before is whole.
     """
     target = _keras_path(path)
     with files.replacing(target) as temporary:
@@ -686,6 +688,11 @@ def save_history(history: Mapping[str, Any], path: Path | str) -> Path:
     -------
     pathlib.Path
         The path.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; what was there before is whole.
     """
     target = Path(path)
     with files.replacing(target) as temporary:
