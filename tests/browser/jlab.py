@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from typing import Any
 
 import nbformat
 from playwright.sync_api import Locator, Page
+from servers import START_SECONDS, wait_until_it_listens
 
-START_SECONDS = 120
 RUN_SECONDS = 300
 # Where Lab keeps the notebook in front; there with LabApp.expose_app_in_browser.
 PANEL = "window.jupyterapp.shell.currentWidget"
@@ -204,20 +203,8 @@ def serve(folder: Path, environment: Mapping[str, str], root: Path) -> Iterator[
             command, env={**environment, **own}, stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            url, token = _address(server, runtime, log)
-            yield Lab(url, token, folder)
+            told = wait_until_it_listens(server, runtime, log)
+            yield Lab(told["url"], told["token"], folder)
         finally:
             server.terminate()
             server.wait(timeout=60)
-
-
-def _address(server: subprocess.Popen, runtime: Path, log: Path) -> tuple[str, str]:
-    """Wait for the file in which the server tells its address and token."""
-    deadline = time.monotonic() + START_SECONDS
-    while server.poll() is None and time.monotonic() < deadline:
-        for path in runtime.glob("jpserver-*.json"):
-            told = json.loads(path.read_text() or "{}")
-            if told:
-                return told["url"], told["token"]
-        time.sleep(0.2)
-    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")

@@ -12,17 +12,16 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from servers import answers, wait_until_it_listens
 from test_bad_files import Code
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 120
 
 # --- no pickle, and no code from files ------------------------------------------------------------
 
@@ -392,14 +391,8 @@ def lab(tmp_path):
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while process.poll() is None and time.monotonic() < deadline:
-            texts = [path.read_text() for path in (tmp_path / "RUNTIME").glob("jpserver-*.json")]
-            if any(texts):
-                yield process, json.loads(texts[0])
-                return
-            time.sleep(0.2)
-        raise RuntimeError(f"JupyterLab did not start:\n{(tmp_path / 'log').read_text()[-3000:]}")
+        told = wait_until_it_listens(process, tmp_path / "RUNTIME", tmp_path / "log")
+        yield process, told
     finally:
         process.terminate()
         process.wait(timeout=60)
@@ -441,14 +434,6 @@ def other_addresses():
     }
     # 127.0.0.2 is this machine as well, and it needs no network.
     return sorted((found | {"127.0.0.2"}) - {"127.0.0.1"})
-
-
-def answers(host, port):
-    try:
-        socket.create_connection((host, port), timeout=5).close()
-    except OSError:
-        return False
-    return True
 
 
 def test_the_lab_listens_to_this_machine_alone_and_asks_for_a_token(lab, row):
