@@ -21,6 +21,9 @@ endif
 endif
 export COURSE_DATA_DIR
 
+# Each of some hundred processes of the tests would compile anew what an earlier one compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The first Python from 3.11 to 3.13; name another one with PYTHON=.
 SUITABLE := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11; do \

@@ -174,7 +174,7 @@ def run_nbval(course, *cells, expected=None):
         output = {"output_type": "stream", "name": "stdout", "text": expected}
         target = check_notebooks.EXPECTED / f"{source.stem}.json"
         target.write_text(json.dumps({identifier: [output]}))
-    return check_notebooks.check([source], None, workers=1)
+    return check_notebooks.check([source], None, workers=0)
 
 
 def test_a_sound_notebook_passes_and_its_cost_is_printed(course, capfd):
@@ -217,13 +217,13 @@ def test_a_notebook_over_its_memory_budget_fails(course, monkeypatch, capfd):
 def test_a_marked_cell_without_an_expected_output_is_an_error(course):
     source = write_notebook(course, "# NBVAL_CHECK_OUTPUT\n1 + 1")
     with pytest.raises(KeyError, match="make expected"):
-        check_notebooks.check([source], None, workers=1)
+        check_notebooks.check([source], None, workers=0)
 
 
 def test_recorded_outputs_pass_the_check(course):
     source = write_notebook(course, "# NBVAL_CHECK_OUTPUT\nprint(sum(range(10)))\n'last'")
     check_notebooks.record(source)
-    assert check_notebooks.check([source], None, workers=1) == 0
+    assert check_notebooks.check([source], None, workers=0) == 0
 
 
 def test_real_data_comes_first_and_stand_ins_know_nothing_of_it(monkeypatch, tmp_path):

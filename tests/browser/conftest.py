@@ -46,6 +46,9 @@ def chromium() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The slides need what the book's tests build: after the reliability tests, no worker waits.
+    slides = Path(__file__).parent / "test_slide_shows.py"
+    items.sort(key=lambda item: 2 if item.path.parent == slides.parents[1] else item.path == slides)
     if chromium() is None:
         reason = "no Chromium was found: install one, or name it with COURSE_CHROMIUM"
         for item in items:

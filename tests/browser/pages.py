@@ -1,11 +1,23 @@
-"""What the book and the slides have in common: plots, quizzes and formulas on a page."""
+"""What the tests in the browser share: their notebooks, and plots, quizzes, formulas on a page."""
+
+import os
 
 from playwright.sync_api import Locator, expect
 
 from course_utils import exercises
+from tools import pairing
+
+STEMS = [source.stem for source in pairing.sources()]
+# Once a week `make reliability` looks at each notebook; else those whose numbers a test names.
+FULL = os.environ.get("COURSE_RELIABILITY") == "full"
 
 # The place of each plot of the course, drawn or not.
 PLACES = '[role="figure"][id^="plot-"]'
+
+
+def of_all(*numbers: str) -> list[str]:
+    """Return the stems of the notebooks with these numbers, or of all of them once a week."""
+    return [stem for stem in STEMS if FULL or stem[:2] in numbers]
 
 
 def answer_quiz(quiz: Locator, notebook: str) -> None:

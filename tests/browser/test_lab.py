@@ -1,7 +1,6 @@
 """The course in JupyterLab, driven as a learner would."""
 
 import ast
-import os
 import re
 import time
 
@@ -15,11 +14,6 @@ from playwright.sync_api import expect
 from tools import pairing
 
 SOURCES = {source.stem[:2]: source for source in pairing.sources()}
-# Every plot of every notebook is drawn on the pages of the book; in Lab, these three stand for all,
-# but once a week: grids of images, SHAP's own pictures, and TensorBoard's logs.
-FULL = os.environ.get("COURSE_RELIABILITY") == "full"
-IN_LAB = [source.stem for number, source in SOURCES.items() if FULL or number in ("01", "07", "08")]
-
 SET_UP = """
 from course_utils import profiles
 profile = profiles.start("02")
@@ -67,7 +61,9 @@ def train(name, *, epochs):
 """
 
 
-@pytest.mark.parametrize("stem", IN_LAB)
+# Every plot of every notebook is drawn on the pages of the book; in Lab, one with grids of images
+# and SHAP's own pictures stands for all.
+@pytest.mark.parametrize("stem", pages.of_all("07"))
 def test_a_notebook_runs_and_draws_every_plot(stem, lab, visit, shoot):
     with lab.notebook(visit.page, f"{stem}.ipynb") as notebook:
         notebook.run_all()

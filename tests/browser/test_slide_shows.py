@@ -4,9 +4,7 @@ import pages
 import plots
 import pytest
 
-from tools import pairing
-
-STEMS = [source.stem for source in pairing.sources()]
+STEMS = pages.STEMS
 PROJECTOR = {"width": 1280, "height": 720}
 PRESENT = ".slides section section.present"
 # What is out of reach on a slide: too wide, or too tall where nothing scrolls.
