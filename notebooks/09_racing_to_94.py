@@ -74,17 +74,23 @@ race = records.race()
 race if race is not None else Markdown("No race is on record beside this copy of the course.")
 
 # %% [markdown]
-# The last column says how many times less training each recipe needs than S4's. Read it with the
-# goal beside it: 90 % and 94 % are different races. S4 is an older write-up; its network and recipe
-# are those of notebook 08.
+# *times less than S4* compares seconds of training (S4 did not train on MNIST). *reached* compares
+# the mean accuracy with the goal, with six views where there are any; what was only timed is *not
+# tested*. Read a ratio with its goal: 90 % and 94 % are different races. With one view, the race to
+# 90 % falls short of its goal. And compare airbench94 with our race to 94 %, which computes in
+# bfloat16, too: with 32-bit numbers it would take longer, with bfloat16 less. S4 is an older
+# write-up; its network and recipe are those of notebook 08.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How large is this run?
 #
 # The full profile climbs the ladder with all images and several seeds, which takes hours. The
 # other profiles take few images and narrower networks, so that you see how each trick works; with
-# one seed and so few validation images, their gains are mostly noise. For that reason each rung
-# also shows what is on record for the full profile.
+# one seed and so few validation images, their gains are mostly noise. Nor do their seconds tell
+# much: most go into building the computation of each network, which takes as long for a thousand
+# images as for fifty thousand. So a trick that saves time on all images can look slower here, and
+# one that wins accuracy worse. Each rung also shows its gain in the full profile, where that is on
+# record: judge by it.
 
 # %%
 train_images = profile.pick(smoke=300, quick=2500, full=50_000)  # validation images included
@@ -109,8 +115,9 @@ print(f"{len(split.x_train):,} training and {len(split.x_validation):,} validati
 # ## What is a recipe made of?
 #
 # A training is a list of choices. Written down as one object, a single choice can be changed, and
-# nothing else. Each field below is one such choice, and each rung of the ladder replaces one field
-# (or two that make no sense apart).
+# nothing else. Each field below is one such choice, and most rungs of the ladder replace one. Two
+# rungs bundle several, the slim network and the crop with alternating flip: what they gain belongs
+# to the bundle.
 
 
 # %% tags=["recipe"]
@@ -399,10 +406,10 @@ gain("batch normalization", over="standardization")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The same in one pass: fused batch normalization
 #
-# Nothing changes in what is computed, except for rounding, which is enough to move the accuracy of
-# a single run. Keras composes batch normalization from small operations, each of which reads and
-# writes the whole array, and converts it to 32 bits and back. On a CPU, memory is the bottleneck
-# there. TensorFlow has one operation for all of it.
+# Hardly anything changes in what is computed (rounding, and a tiny factor in the moving variance),
+# but that is enough to move the accuracy of a single run. Keras composes batch normalization from
+# small operations, each of which reads and writes the whole array, and converts it to 32 bits and
+# back. On a CPU, memory is the bottleneck there. TensorFlow has one operation for all of it.
 
 
 # %% tags=["recipe"]
@@ -468,7 +475,8 @@ gain("label smoothing", over="one cycle")
 # S4's shift moves images by fractions of a pixel, which blurs them and costs interpolation. Padding
 # by two mirrored pixels and cutting out a window does neither (it reaches half as far). And
 # flipping at random shows some images the same way twice in a row: *alternating* flip mirrors a
-# random half of the images in one epoch, and the other half in the next (Jordan, 2024).
+# random half of the images in one epoch, and the other half in the next (Jordan, 2024). Where a
+# recipe trains in stages, each begins these turns anew.
 
 # %%
 recipes["crop and alternating flip"] = replace(
@@ -517,8 +525,9 @@ gain("whitening", over="crop and alternating flip")
 #
 # A random convolution scrambles what the layers before it found. Begin with filters that pass each
 # input channel on unchanged: a 1 in the middle of the kernel, on the diagonal. (Filters beyond the
-# number of inputs stay random.) The signal, and the gradient on its way back, cross the network
-# undamaged from the first step on. Such filters are called *Dirac* filters.
+# number of inputs stay random; where the filters are fewer, the other inputs wait until training
+# finds them.) From the first step on, no convolution scrambles the signal, or the gradient on its
+# way back. Such filters are called *Dirac* filters.
 
 
 # %% tags=["recipe"]
@@ -669,18 +678,22 @@ print(records.summary({rung: f"09 {rung}" for rung in ladder}))
 # %% [markdown]
 # The line runs from rung to rung in the order of the table: find its two ends, S4's recipe and the
 # last rung. A step to the left is time saved, a step up is accuracy won. Steps that go left and
-# down are bargains only because later steps go up again: judge a ladder by its ends. In the small
-# profiles single steps of your own line mean little: one seed, few validation images, and most of
-# the seconds go into building the computation of each network, which takes the same few seconds
-# for a thousand images or for fifty thousand.
+# down are bargains only because later steps go up again: judge a ladder by its ends. The next cell
+# names the largest steps. In the small profiles single steps of your own line mean little, as said
+# at the beginning.
+
+# %%
+steps = table.diff()
+print(f"most accuracy won by: {steps['accuracy'].idxmax()}")
+print(f"most time saved by:   {steps['seconds'].idxmin()}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## What did not pay
+# ## What else could pay?
 #
-# A ladder shows only what was kept. These were tried on top of the rung *Muon*, too: squares of
-# each image covered (cutout), crops without padding (fewer pixels), and a moving average of the
-# weights over the last steps in place of the weights themselves. A trick that costs time has to
-# beat the same time spent on more epochs.
+# A ladder shows only what was kept. These are not in the finished recipes; they were tried on top
+# of the rung *Muon*: squares of each image covered (cutout), crops without padding (fewer pixels),
+# and a moving average of the weights over the last steps in place of the weights themselves. A
+# trick that costs time has to beat the same time spent on more epochs.
 
 
 # %%
@@ -706,12 +719,20 @@ outcomes = {name: climb(name, tried[name]) for name in list(tried)[:number_tried
 for name, rows in outcomes.items():
     print(f"{name:18} {records.gain(rows, ladder['Muon'])}")
 
+# %%
+noted_tried = {name: records.noted(f"09 {name}") for name in tried}
+if all(noted_tried.values()):
+    print("on record, all images:")
+    for name, rows in noted_tried.items():
+        print(f"{name:18} {records.gain(rows, noted['Muon'])}")
+
 # %% [markdown]
-# Each line is compared with the rung *Muon*, with one view. A gain that is smaller than its
-# standard error (shown where several seeds ran) is no gain yet.
+# Each line is compared with the rung *Muon*, with one view. A gain of less than two standard errors
+# (shown where several seeds ran) is no gain yet. With one seed none is shown, and so few validation
+# images move by several points by chance: what looks like a gain then settles nothing.
 #
-# Other candidates fall out before they are trained, because they make every image dearer. To see
-# that, a few steps on one batch are enough.
+# Other candidates make every image dearer: *GELU*, a smooth relative of ReLU with a more costly
+# formula, and smaller batches. A few steps on one batch show by how much.
 
 
 # %%
@@ -736,9 +757,10 @@ for name in list(dearer)[: profile.pick(smoke=2, quick=3, full=3)]:
     print(f"{name:24} {images_per_second(dearer[name]):7,.0f} images/s")
 
 # %% [markdown]
-# Compare the lines with the first. The numbers are those of your machine and of networks of this
-# size: every step has a fixed cost beside its convolutions, and small batches pay it more often.
-# With a GPU the order may change.
+# Divide the first line by another: so many times as many epochs the recipe as it is trains in the
+# same time, and a candidate has to be worth more than those. The numbers are those of your machine
+# and of networks of this size: every step has a fixed cost beside its convolutions, and small
+# batches pay it more often. With a GPU the order may change.
 #
 # One candidate never gets to the start: *XLA*, which compiles the whole step for the occasion. Ask
 # for it, and listen.
@@ -764,7 +786,8 @@ print(f"compiled with XLA: {asked.jit_compile}")
 # ## Which tricks would you miss? An ablation
 #
 # A ladder flatters the early rungs: whoever comes first wins what several tricks could have won.
-# An *ablation* asks the other way round: take the finished recipe and remove one trick at a time.
+# An *ablation* asks the other way round: take the whole recipe and remove one trick at a time. Here
+# that is the rung *Muon*, the race to 90 % cut short.
 #
 # **Before you run this:** which single trick would you least like to lose?
 
@@ -802,8 +825,12 @@ if all(noted_without.values()):
         print(f"without {name:22} {records.gain(rows, noted['Muon'])}")
 
 # %% [markdown]
-# A trick whose removal costs nothing, with all seeds, can go: simpler is better. A trick may pay in
-# time alone (smaller images first, the number format): then read the second number.
+# A line says what the recipe gains *without* the trick. Look for the most negative number of
+# points: that trick you would miss most. A trick may pay in time alone (smaller images first, the
+# number format): then the second number is below 1, because without it training is slower. A trick
+# can go if its removal costs no time and fewer points than two standard errors: simpler is better.
+# The small profiles remove only some of the tricks, with one seed: they show the method, not the
+# answer.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The finished recipes
@@ -866,8 +893,9 @@ print(f"{finished.seconds:.0f} s of training; validation accuracy {plain:.3f} pl
 print(f"{averaged:.3f} averaged over six views, on {len(split.x_validation):,} images")
 
 # %% [markdown]
-# Each picture is a stage. Compare the end of the first with the beginning of the second: with a new
-# image size the network sees finer detail and has to get used to it; then it gains.
+# Each picture is a stage, with loss and accuracy on the training images. Where there are two,
+# compare the end of the first with the beginning of the second: does the new image size set the
+# network back, or does it go on where it was? The weights are the same.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The test images, once
@@ -891,6 +919,11 @@ reported = training.reported("S4")["vgg"]
 print(f"S4 reported {reported['best_test_accuracy']:.4f}, the best of {reported['epochs']} epochs")
 print("by test accuracy: a maximum of a noisy series that the test images chose themselves.")
 race if race is not None else Markdown("No race is on record beside this copy of the course.")
+
+# %% [markdown]
+# Your figures belong to one seed and to a network that saw no validation images, in the small
+# profiles a narrower one and few images. The table's recipes were trained on all training images
+# with several seeds. So do not expect the two to agree.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Was it the network or the training?
@@ -992,11 +1025,10 @@ print(f"the same class for {same:.1%} of the validation images")
 # ## Take-aways
 
 # %%
-first, last = table.iloc[0], table.iloc[-1]
-print(
-    f"- From the first rung to the last, training became {first['seconds'] / last['seconds']:.1f}"
-)
-print(f"  times as fast, and accuracy went from {first['accuracy']:.3f} to {last['accuracy']:.3f}.")
+first, last, views = table.iloc[0], table.loc["Muon"], table.loc["test-time augmentation"]
+print(f"- From S4's recipe to Muon, training became {first['seconds'] / last['seconds']:.1f} times")
+print(f"  as fast, and accuracy went from {first['accuracy']:.3f} to {last['accuracy']:.3f}; with")
+print(f"  six views, for six times the work of each prediction, it is {views['accuracy']:.3f}.")
 print(
     f"- The finished recipe runs {finished.seconds:.0f} s here; what it gives on all images and on"
 )
@@ -1006,8 +1038,8 @@ print("  the test set is in the table of the race.")
 # - Change one thing at a time, and measure both accuracy and time: a trick is worth what it adds at
 #   *equal* time.
 # - A ladder tells a story; an ablation with seeds tells which of its tricks you need.
-# - On a CPU, memory traffic counts as much as arithmetic: pool early, fuse, use short numbers,
-#   start with small images.
+# - On a CPU, save arithmetic and memory traffic: pool early, start with small images, use short
+#   numbers, fuse.
 # - Choose on validation images, then freeze the recipe, then open the test set once.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -1151,7 +1183,9 @@ def never_right():
 rule = exercises.Rule(
     "09.3",
     right=lambda answer: (
-        pixels(answer[0]) <= pixels(final) and accuracy_of(answer[1]) >= to_reach - 1e-9
+        answer[0] != final
+        and pixels(answer[0]) <= pixels(final)
+        and accuracy_of(answer[1]) >= to_reach - 1e-9
     ),
     like=(Recipe, Trained),
     wants="a recipe and what train returned for it",
@@ -1177,6 +1211,12 @@ rule = exercises.Rule(
                 "Change one thing at a time, so that you see what does the harm.",
             ],
         ),
+        exercises.Mistake(
+            "this is the finished recipe itself",
+            example=(final, finished),
+            when=lambda answer: answer[0] == final,
+            hints=["Change one field of it with `replace`, and train the result."],
+        ),
     ],
     hints=["Use `replace(final, ...)` with one change, then `train` with seed 0."],
 )
@@ -1197,8 +1237,8 @@ rule = exercises.Rule(
 #   > That tells whether the gain is real. Whether it is worth its time is another question.
 
 # %% [markdown] tags=["quiz"]
-# On the ladder, label smoothing gained 0.5 points. Removed from the finished recipe, it makes no
-# difference. What do you conclude?
+# Suppose that label smoothing gains 0.5 ± 0.1 points on the ladder, and that removing it from the
+# whole recipe changes 0.0 ± 0.1 points. Which explanation fits best?
 #
 # - [ ] One of the two measurements is wrong.
 #   > Both can be right: they remove or add it in different company.
