@@ -146,6 +146,7 @@ address: $(READY) ## write where the course is published into every link: URL=ht
 .PHONY: benchmark
 benchmark: $(READY) ## measure the speed claims, as ratios from one run
 	$(BIN)/python benchmarks/augmentation.py
+	$(BIN)/python benchmarks/epoch_ends.py
 	$(BIN)/python benchmarks/live_view.py
 	$(BIN)/python benchmarks/scaling.py
 

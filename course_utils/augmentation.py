@@ -478,6 +478,9 @@ class Batches(keras.utils.PyDataset):
     the end of each epoch, which moves `epoch` on, and also does so once before the first epoch of
     a `fit`, so that a new object is trained on epochs 1, 2, ...
 
+    Two threads draw batches ahead while the network trains on earlier ones, which it gets in order.
+    So a transform of your own must not keep anything from one batch for the next.
+
     Parameters
     ----------
     images
@@ -517,7 +520,9 @@ class Batches(keras.utils.PyDataset):
         alternating_flip: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        # Two threads draw ahead. With a single one Keras leaves it to tf.data, whose tuning thread
+        # sleeps through the end of an epoch (TensorFlow 2.21): the next one begins seconds late.
+        super().__init__(workers=2, max_queue_size=2)
         _check_stored(images)
         if labels is not None:
             _check_labels(labels, len(images))
