@@ -247,9 +247,9 @@ def experiments() -> list[Experiment]:
             "test, best epoch",
             epochs=vgg["best_epoch"], images=50_000, run="09_race_own",
             remark=f"it is counted up to its best epoch; {vgg['epochs']} were trained; ours has "
-            "batch normalization while it trains, folded into the convolutions afterwards, and "
-            "the tricks of notebook 09; what S4's own recipe gives in as many epochs is recorded "
-            "in notebook 08",
+            "batch normalization while it trains, folded into the convolutions afterwards, no "
+            "dropout, and the tricks of notebook 09; what S4's own recipe gives in as many "
+            "epochs is recorded in notebook 08",
         ),
         cifar(
             "S4", "the same with another dense layer", s4["dense_head"]["test_accuracy"], "test",
