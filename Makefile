@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-PROFILE ?= quick
+PROFILE ?= $(or $(COURSE_PROFILE),quick)
 NB ?=
 SEEDS ?= 0 1 2
 VENV := .venv
@@ -86,7 +86,7 @@ sync: $(READY) ## write each .ipynb from its .py
 WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: lint ## everything that CI runs
+test: lint ## what CI runs at every push
 	$(BIN)/python -m tools.pairing check
 	$(BIN)/python -m tools.guide --check
 	$(BIN)/python -m tools.ladder --check

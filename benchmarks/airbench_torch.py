@@ -3,8 +3,8 @@
 Jordan (2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv 2404.00498) publishes two
 recipes for 94 % whose training is timed here from the description alone: steps of SGD with Nesterov
 momentum on batches of 1,024 for 9.9 epochs, and Muon on batches of 2,000 for 8 epochs. Forward
-pass, backward pass and update of random images are timed, which is all that the time depends on;
-augmentation is left out, in favor of PyTorch. Nothing is trained.
+pass, backward pass and update are timed on random images, because what they show changes no time.
+Augmentation is left out, in favor of PyTorch. Nothing is trained.
 
 ``benchmarks/racing.py --torch PYTHON`` calls this with a Python that has PyTorch, which the course
 itself does not need. It prints one line of JSON.

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from course_utils import datasets, identity, profiles, records  # noqa: E402 - found by the line above
+from course_utils import datasets, identity, records  # noqa: E402 - found by the line above
 from tools import cluster, pairing, record  # noqa: E402
 
 NOTEBOOK = "09"
@@ -80,7 +80,7 @@ def recipes() -> dict[str, Any]:
 
 
 def settings(key: str) -> str:
-    """Return what identifies a row: recipe and code, versions, number format.
+    """Return what identifies a row: its recipe, the code that it uses, and the versions.
 
     A change of another recipe, of prose or of formatting is none of these.
     """
@@ -89,8 +89,7 @@ def settings(key: str) -> str:
     used += ["averaged_logits"] if row.averaged else []
     used += [row.finish] if row.finish else []
     code = identity.code_digest(vars(names[row.recipe]()), [names[name] for name in used])
-    parts = [code, record.versions(), profiles.has_fast_bfloat16()]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([code, record.versions()]).encode()).hexdigest()[:16]
 
 
 def measure(key: str, seed: int) -> dict[str, Any]:

@@ -250,7 +250,7 @@ def summary(experiments: Mapping[str, str]) -> str:
     if not lines:
         return "No full run of these experiments is on record: `make record` makes them."
     missing = len(experiments) - len(lines)
-    title = "On record, trained on all images; the mean over seeds (lowest to highest):"
+    title = "On record, in the full profile; the mean over seeds (lowest to highest):"
     after = [f"- not on record: {_counted(missing, 'experiment')}"] if missing else []
     if len(validation) > 1:
         after.append(_comparison(validation))

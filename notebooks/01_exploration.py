@@ -434,7 +434,7 @@ print(f"chance alone explains up to about ±{noise * 100:.1f} points")
 # the task), and suspected the data, the training and the network, but never the split.
 #
 # The careless split also wastes images. Whether that cost accuracy in this run, the untouched
-# column says; then follows what the full run gave, trained on all images:
+# column says; then follows what the full profile gave:
 
 # %%
 better = mean.loc["honest", "untouched"] - mean.loc["leaky", "untouched"]

@@ -511,7 +511,7 @@ print("so one recipe is better" if gain > noise else "so this run does not decid
 # The interval covers the chance in *which images* are in the validation set; lowest and highest
 # over the seeds cover the chance in training, as far as there is more than one seed. Both networks
 # are judged by their last epoch: one whose lowest loss came earlier is judged past its best.
-# Notebook 03 keeps the best epoch. What the full run gave, trained on all images:
+# Notebook 03 keeps the best epoch. What the full profile gave:
 
 # %%
 print(records.summary({"simple (S2)": "02_simple_cnn", "base (S1)": "02_base_cnn"}))

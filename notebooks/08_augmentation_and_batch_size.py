@@ -1172,7 +1172,7 @@ else:
 
 # %% [markdown]
 # In TensorBoard: type a part of a name (`batch`) into the filter on the left, move the slider
-# *Smoothing*, and switch the *Horizontal Axis* from *Step* (here: epochs) to *Relative* (time since
+# `Smoothing`, and switch the `Horizontal Axis` from `Step` (here: epochs) to `Relative` (time since
 # the start). It takes one click to change the axis, and with it the verdict. On Binder the page can
 # stay empty, because the program's port is not open to your browser.
 

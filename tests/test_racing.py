@@ -203,6 +203,22 @@ def test_measurements_hold_only_for_what_they_were_made_with(racing, monkeypatch
     assert {key for key in before if before[key] != after[key]} == rows
 
 
+def test_the_race_on_record_is_that_of_the_notebook(racing, recipes):
+    measurements = json.loads((ROOT / "results" / "race.json").read_text())["measurements"]
+    here = [
+        measured
+        for measured in measurements
+        if measured["versions"] == racing.record.versions()
+        # The recipes take the number format that is fast on a machine.
+        and measured["number_format"]
+        == recipes[racing.ROWS[measured["row"]].recipe]().number_format
+    ]
+    if not here:
+        pytest.skip("the race was measured with other versions, or on another kind of processor")
+    old = {m["row"] for m in here if m["settings"] != racing.settings(m["row"])}
+    assert not old, f"`make race` measures these rows anew: {', '.join(sorted(old))}"
+
+
 HERE = {"processor": "A processor", "cores": 2}
 
 

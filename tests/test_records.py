@@ -134,7 +134,7 @@ def test_the_summary_says_what_is_on_record(results):
     made_up.store(results, "02_baseline", entries)
     wanted = {"small": "02_cnn", "deep": "02_deep", "lucky": "02_lucky", "lost": "02_lost"}
     assert records.summary(wanted).splitlines() == [
-        "On record, trained on all images; the mean over seeds (lowest to highest):",
+        "On record, in the full profile; the mean over seeds (lowest to highest):",
         "- small, 2 seeds: validation accuracy 65.0% (60.0% to 70.0%), "
         "test accuracy 60.0% (58.0% to 62.0%)",
         "- deep, 2 seeds: validation accuracy 77.5% (75.0% to 80.0%)",
