@@ -2,8 +2,10 @@
 
 The recipes are those of the notebook: its cells tagged ``recipe`` are run here. Each row is trained
 with each seed on all training images and opened on the test images once. S4's recipe counts 85
-times its time for one epoch, the epoch at which S4 reported its best accuracy. With ``--torch
-PYTHON``, a Python that has PyTorch, the steps of airbench94 are timed as well.
+times its time for one epoch, the epoch at which S4 reported its best accuracy. A machine that is
+shared runs faster at one hour than at another, so some steps of S4's recipe are timed beside each
+training, and the ratio of the two is that of one run. With ``--torch PYTHON``, a Python that has
+PyTorch, the steps of airbench94 are timed as well.
 
 What is measured is written to ``results/race.json`` at once, and not measured again: call it again
 after an interruption, or with more seeds. After a change of a recipe or of a version, or on another
@@ -17,8 +19,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from operator import itemgetter
 from pathlib import Path
@@ -33,6 +37,7 @@ from tools import cluster, pairing, record  # noqa: E402
 
 NOTEBOOK = "09"
 AIRBENCH = Path(__file__).with_name("airbench_torch.py")
+REFERENCE_STEPS = 60  # of S4's recipe, timed beside each training
 
 
 class Row(NamedTuple):
@@ -142,12 +147,45 @@ def measure(key: str, seed: int) -> dict[str, Any]:
         **record.stamp(),
         "data": datasets.CHECKSUMS[data.name],
     }
+    if key != "s4" and row.data is ROWS["s4"].data:
+        measured["s4_seconds"] = round(s4_seconds(names, data), 1)
     if key != "s4":  # after one epoch of it there is nothing to be tested
         measured["test_images"] = len(data.y_test)
         measured["correct"] = _correct(names["plain_logits"], trained, data)
         if row.averaged:
             measured["correct_averaged"] = _correct(names["averaged_logits"], trained, data)
     return measured
+
+
+def s4_seconds(names: dict[str, Any], data: datasets.Data) -> float:
+    """Return the seconds that S4's recipe takes at the present speed of this machine.
+
+    Parameters
+    ----------
+    names : dict
+        What the notebook's cells tagged ``recipe`` define.
+    data : datasets.Data
+        CIFAR-10.
+
+    Returns
+    -------
+    float
+        The time of a step, measured over `REFERENCE_STEPS`, times the steps of all epochs.
+    """
+    recipe = names["s4_recipe"]()
+    images, labels = data.x_train, data.y_train
+    model = names["compiled_model"](recipe, images, seed=0)
+
+    def timed(steps: int) -> float:
+        size, few = images.shape[1], slice(steps * recipe.batch_size)
+        batches = names["training_batches"](recipe, images[few], labels[few], size=size, seed=0)
+        start = time.perf_counter()
+        model.fit(batches, shuffle=False, verbose=0)
+        return time.perf_counter() - start
+
+    timed(2)  # builds the computation
+    steps = math.ceil(len(images) / recipe.batch_size) * sum(epochs for _, epochs in recipe.stages)
+    return timed(REFERENCE_STEPS) / REFERENCE_STEPS * steps
 
 
 def _correct(logits_of: Callable[..., Any], trained: Any, data: datasets.Data) -> int:
@@ -169,13 +207,17 @@ def airbench(python: str) -> dict[str, Any]:
             f"{python} cannot time airbench94 ({last}): pass "
             "--torch a Python in which PyTorch is installed."
         )
-    return json.loads(done.stdout) | {"hardware": record.hardware()}
+    return json.loads(done.stdout) | {
+        "hardware": record.hardware(),
+        "s4_seconds": round(s4_seconds(recipes(), datasets.load_cifar10()), 1),
+    }
 
 
 def table(content: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of the race: means over seeds, and the ratio of training time to S4's.
 
-    A ratio needs the same processor on both sides.
+    A ratio needs the same processor on both sides. S4's seconds are those that were timed beside a
+    training; a measurement that is older than these is compared with S4's own row.
 
     Parameters
     ----------
@@ -202,19 +244,32 @@ def table(content: dict[str, Any]) -> list[dict[str, Any]]:
             if values:  # the last one counts: six views where there are any
                 reached = "yes" if mean(values) >= float(row.goal.split()[0]) else "no"
         cells["seconds"] = round(seconds)
-        comparable = row.data is ROWS["s4"].data and _alike(found[0], *by_row["s4"])
-        ratio = round(_seconds(by_row["s4"]) / seconds, 1) if comparable else ""
-        rows.append(cells | {"times less than S4": ratio, "reached": reached})
+        same_task = row.data is ROWS["s4"].data
+        beside = _s4_beside(found, by_row["s4"]) if same_task else None
+        rows.append(cells | _ratio(beside, seconds) | {"reached": reached})
     timings = content.get("airbench", {})
     for timed in timings.get("timed", []):
         cells = dict.fromkeys(rows[0], "") if rows else {}
         cells["recipe"] = f"airbench94, {timed['optimizer']}, PyTorch, {timed['number_format']}"
         cells["goal"] = "94.0 %, not trained here"
         cells["seconds"] = round(timed["seconds"])
-        if _alike(timings, *by_row["s4"]):
-            cells["times less than S4"] = round(_seconds(by_row["s4"]) / timed["seconds"], 1)
-        rows.append(cells | {"reached": "not tested"})
+        beside = _s4_beside([timings], by_row["s4"])
+        rows.append(cells | _ratio(beside, timed["seconds"]) | {"reached": "not tested"})
     return rows
+
+
+def _s4_beside(found: list[dict[str, Any]], s4: list[dict[str, Any]]) -> float | None:
+    """Return the seconds of S4's recipe to compare with, if there are any."""
+    if all("s4_seconds" in measured for measured in found):
+        return mean(measured["s4_seconds"] for measured in found)
+    return _seconds(s4) if _alike(found[0], *s4) else None
+
+
+def _ratio(beside: float | None, seconds: float) -> dict[str, float | str]:
+    return {
+        "S4's seconds": "" if beside is None else round(beside),
+        "times less than S4": "" if beside is None else round(beside / seconds, 1),
+    }
 
 
 def _seconds(found: list[dict[str, Any]]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -254,6 +255,36 @@ def test_the_table_gives_means_ranges_and_ratios(racing):
     assert mnist["times less than S4"] == ""  # another task
     assert airbench["times less than S4"] == 10.0
     assert [s4["reached"], ninety["reached"], mnist["reached"]] == ["not tested", "yes", "no"]
+
+
+def test_a_ratio_is_that_of_times_taken_beside_each_other(racing):
+    tested = {"test_images": 200, "correct": 180}
+    content = {
+        "measurements": [
+            measurement("s4", 0, 100.0, epochs=85),
+            measurement("90", 0, 100.0, s4_seconds=15_000.0, **tested),  # in a slow hour
+            measurement("90", 1, 60.0, s4_seconds=9_000.0, **tested),
+            measurement("94", 0, 850.0, **tested),  # nothing was timed beside it
+        ],
+        "airbench": {
+            "hardware": HERE,
+            "s4_seconds": 17_000.0,
+            "timed": [{"optimizer": "SGD", "number_format": "float32", "seconds": 850.0}],
+        },
+    }
+    rows = racing.table(content)
+    assert [row["S4's seconds"] for row in rows] == [8500, 12_000, 8500, 17_000]
+    assert [row["times less than S4"] for row in rows] == [1.0, 150.0, 10.0, 20.0]
+
+
+def test_s4s_seconds_count_all_steps_of_its_epochs(racing, recipes, images, monkeypatch):
+    clock = iter([0.0, 7.0, 10.0, 13.0])  # what builds the computation does not count
+    monkeypatch.setattr(racing, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(racing, "REFERENCE_STEPS", 3)
+    s4 = small(recipes, network=recipes["vgg"], first_layer=None, stages=((32, 5),))
+    data = SimpleNamespace(x_train=images, y_train=np.arange(64) % 10)
+    names = recipes | {"s4_recipe": lambda: s4}
+    assert racing.s4_seconds(names, data) == pytest.approx(3.0 / 3 * 4 * 5)
 
 
 def test_a_goal_is_reached_before_rounding(racing):

@@ -479,7 +479,9 @@ def race_table(rows: Sequence[Mapping[str, Any]]) -> str:
             "and with the answers to six views of an image averaged, and seconds of training. A "
             "goal is reached by the mean over the seeds, with six views where there are any. Rows "
             "without an accuracy were only timed: S4's recipe for one epoch, times its number of "
-            "epochs; airbench94, in PyTorch, for some steps, times their number. Hardware, "
+            "epochs; airbench94, in PyTorch, for some steps, times their number. *S4's seconds* "
+            "are those of S4's recipe at the speed that the machine had: some of its steps were "
+            "timed beside each training (where that is missing, S4's own row counts). Hardware, "
             "versions and date of each training are in `results/race.json`.",
             "",
             f"| {' | '.join(rows[0])} |",
