@@ -315,7 +315,7 @@ ladder["S4's recipe"] = climb("S4's recipe", recipes["S4's recipe"])
 pd.DataFrame(ladder["S4's recipe"]).round(3)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## A slim network that pools early
+# ## A slim network that pools early: -7.27 ± 3.41 points, 3.80 times as fast
 #
 # Where does the time of a convolution go? For each output pixel it multiplies `3 · 3 · inputs ·
 # filters` numbers. In S4's network the second convolutions of all blocks cost the same: where the
@@ -361,7 +361,7 @@ gain("slim network", over="S4's recipe")
 # mistake makes a steep gradient.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Half the bits: bfloat16
+# ## Half the bits: bfloat16: +0.22 ± 2.60 points, 1.63 times as fast
 #
 # A weight needs 32 bits, because small updates must not get lost in rounding. The multiplications
 # in between do not: **bfloat16** keeps the sign, all 8 bits of the exponent, and 7 of the 23 bits
@@ -384,7 +384,7 @@ ladder["bfloat16"] = climb("bfloat16", recipes["bfloat16"])
 gain("bfloat16", over="slim network")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Standardize each channel
+# ## Standardize each channel: +5.81 ± 1.72 points, 0.95 times as fast
 #
 # S4 divided by 255, so all inputs are positive and a step that raises one weight of a filter tends
 # to raise all. Subtract the mean of each channel and divide by its standard deviation, both
@@ -396,7 +396,7 @@ ladder["standardization"] = climb("standardization", recipes["standardization"])
 gain("standardization", over="bfloat16")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Batch normalization, placed before each activation
+# ## Batch normalization, placed before each activation: +12.09 ± 0.96 points, 0.82 times as fast
 #
 # Standardize inside the network, too: each channel over the images of a batch, then shift it by a
 # learned number (Ioffe and Szegedy, 2015). No learned scale is needed, since the next convolution
@@ -413,7 +413,7 @@ ladder["batch normalization"] = climb("batch normalization", recipes["batch norm
 gain("batch normalization", over="standardization")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## The same in one pass: fused batch normalization
+# ## The same in one pass: fused batch normalization: -0.25 ± 1.16 points, 1.20 times as fast
 #
 # Hardly anything changes in what is computed (rounding, and a tiny factor in the moving variance),
 # but that is enough to move the accuracy of a single run. Keras composes batch normalization from
@@ -445,7 +445,7 @@ ladder["fused operation"] = climb("fused operation", recipes["fused operation"])
 gain("fused operation", over="batch normalization")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Larger batches, Nesterov momentum, one cycle
+# ## Larger batches, Nesterov momentum, one cycle: -7.50 ± 1.24 points, 1.23 times as fast
 #
 # SGD takes the place of Adadelta, with three choices that belong together. Large batches make less
 # noise, so they bear a large rate; it has to make up for the few steps that they leave. The rate
@@ -468,7 +468,7 @@ ladder["one cycle"] = climb("one cycle", recipes["one cycle"])
 gain("one cycle", over="fused operation")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Label smoothing
+# ## Label smoothing: -0.80 ± 0.82 points, 1.00 times as fast
 #
 # The target of the right class is no longer 1 but a little less, and the rest is shared by all
 # classes (Szegedy et al., 2016). A network that need not be absolutely sure stops pushing images
@@ -480,7 +480,7 @@ ladder["label smoothing"] = climb("label smoothing", recipes["label smoothing"])
 gain("label smoothing", over="one cycle")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Crop by whole pixels, flip in turns
+# ## Crop by whole pixels, flip in turns: +4.29 ± 0.15 points, 1.01 times as fast
 #
 # S4's shift moves images by fractions of a pixel, which blurs them and costs interpolation. Padding
 # by two mirrored pixels and cutting out a window does neither (it reaches half as far). And
@@ -500,7 +500,7 @@ ladder["crop and alternating flip"] = climb(
 gain("crop and alternating flip", over="label smoothing")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## A first layer that is computed, not learned: whitening
+# ## A first layer that is computed, not learned: whitening: +5.42 ± 0.27 points, 1.05 times as fast
 #
 # Neighboring pixels are nearly equal, so what a patch of 2 × 2 pixels in three colors says lies
 # mostly in one direction of its 12 numbers: overall brightness. Measured along their *principal
@@ -532,7 +532,7 @@ ladder["whitening"] = climb("whitening", recipes["whitening"])
 gain("whitening", over="crop and alternating flip")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Start from the identity
+# ## Start from the identity: +4.98 ± 0.37 points, 0.95 times as fast
 #
 # A random convolution scrambles what the layers before it found. Begin with filters that pass each
 # input channel on unchanged: a 1 in the middle of the kernel, on the diagonal. (Filters beyond the
@@ -561,7 +561,7 @@ ladder["identity initialization"] = climb(
 gain("identity initialization", over="whitening")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Smaller images first
+# ## Smaller images first: -1.46 ± 0.40 points, 1.39 times as fast
 #
 # Most of what is learned early, edges, colors and coarse shapes, is visible in small images, and an
 # image of 24 × 24 pixels costs about half as much as one of 32 × 32. So train on small images
@@ -574,7 +574,7 @@ ladder["smaller images first"] = climb("smaller images first", recipes["smaller 
 gain("smaller images first", over="identity initialization")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Muon: steps that use every direction
+# ## Muon: steps that use every direction: +8.65 ± 0.28 points, 0.93 times as fast
 #
 # Written as a matrix (a row for each input of a filter, a column for each filter), the gradient of
 # a convolution is dominated by few directions; a step along it hardly moves the others. *Muon*
@@ -629,7 +629,7 @@ ladder["Muon"] = climb("Muon", recipes["Muon"])
 gain("Muon", over="smaller images first")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## A faster rate for the shifts
+# ## A faster rate for the shifts: +1.18 ± 0.17 points, 0.90 times as fast
 #
 # Muon moves each kernel by a share of its length that only the rate decides. What else the network
 # learns still takes SGD's steps: the last layer, and the number that batch normalization adds to
@@ -663,7 +663,7 @@ ladder["faster shifts"] = climb("faster shifts", recipes["faster shifts"])
 gain("faster shifts", over="Muon")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Look six times: test-time augmentation
+# ## Look six times: test-time augmentation: +1.35 ± 0.21 points, 1.00 times as fast
 #
 # At test time, show the network each image as it is, moved by one pixel up and left, and moved down
 # and right, each mirrored and not, and average the six answers; the two that are not moved count
