@@ -478,8 +478,9 @@ class Batches(keras.utils.PyDataset):
     the end of each epoch, which moves `epoch` on, and also does so once before the first epoch of
     a `fit`, so that a new object is trained on epochs 1, 2, ...
 
-    Two threads draw batches ahead while the network trains on earlier ones, which it gets in order.
-    So a transform of your own must not keep anything from one batch for the next.
+    With TensorFlow on one device, two threads draw batches ahead while the network trains on the
+    earlier ones, which it gets in order. So a transform of your own must not keep anything from one
+    batch for the next.
 
     Parameters
     ----------
@@ -520,9 +521,7 @@ class Batches(keras.utils.PyDataset):
         alternating_flip: bool = False,
         seed: int = 0,
     ) -> None:
-        # Two threads draw ahead. With a single one Keras leaves it to tf.data, whose tuning thread
-        # sleeps through the end of an epoch (TensorFlow 2.21): the next one begins seconds late.
-        super().__init__(workers=2, max_queue_size=2)
+        super().__init__(workers=_workers(), max_queue_size=2)
         _check_stored(images)
         if labels is not None:
             _check_labels(labels, len(images))
@@ -601,6 +600,21 @@ class Batches(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Move on to the next epoch's order and augmentation."""
         self.epoch += 1
+
+
+def _workers() -> int:
+    """Return how many threads shall draw batches ahead.
+
+    With a single one, Keras leaves it to tf.data, whose tuning thread sleeps through the end of an
+    epoch (TensorFlow 2.21): the next one begins seconds late. But where Keras builds the model with
+    a first batch, that is everywhere else, several threads leave the batches that they have drawn
+    ahead for the first epoch, which then has them twice and lacks its last ones (Keras 3.15).
+    """
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return 1 if tf.distribute.has_strategy() else 2
 
 
 # --- checks ---------------------------------------------------------------------------------------
