@@ -283,7 +283,8 @@ def _alike(measured: dict[str, Any], *others: dict[str, Any]) -> bool:
 
 
 def _range(values: list[float]) -> str:
-    return f"{mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    middle, low, high = (f"{value:.2f}" for value in (mean(values), min(values), max(values)))
+    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -252,6 +252,7 @@ def test_the_table_gives_means_ranges_and_ratios(racing):
     assert ninety["test accuracy"] == "89.50 (89.00 to 90.00)"
     assert ninety["six views"] == "91.50 (91.00 to 92.00)"
     assert ninety["seconds"] == 50 and ninety["times less than S4"] == 170.0
+    assert mnist["test accuracy"] == "99.50"  # a single one has no range
     assert mnist["times less than S4"] == ""  # another task
     assert airbench["times less than S4"] == 10.0
     assert [s4["reached"], ninety["reached"], mnist["reached"]] == ["not tested", "yes", "no"]
