@@ -6,7 +6,8 @@ has ended, and the next one waits until it wakes. With two workers Keras draws t
 threads of its own and switches the tuning off; `course_utils.augmentation.Batches` asks for that.
 
 The same small network is trained both ways in turn, so that other work on the machine hits both,
-and the median of the ratios of neighbors counts. The losses have to be the same.
+and the median of the ratios of neighbors counts. The losses have to be the same. Epochs of a second
+or two are over before the thread sleeps long, so there are many images.
 
 Run ``python benchmarks/epoch_ends.py``; ``--help`` lists the sizes.
 """
@@ -63,9 +64,9 @@ def timed(images: np.ndarray, labels: np.ndarray, workers: int, epochs: int) -> 
 def main() -> None:
     """Train in turn and print the seconds and the ratio."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args()
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (options.images, 32, 32, 3), dtype=np.uint8)
