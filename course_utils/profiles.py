@@ -1,6 +1,6 @@
 """One switch for the size of every experiment, and what each notebook may cost.
 
-``COURSE_PROFILE`` is ``smoke`` (seconds for each notebook, for CI), ``quick`` (the default: at most
+``COURSE_PROFILE`` is ``smoke`` (seconds for each notebook, for CI), ``quick`` (the default: about
 two minutes on two cores) or ``full`` (all images). A notebook shows where it matters what a
 profile changes: ``epochs = profile.pick(smoke=1, quick=4, full=20)``.
 
