@@ -866,9 +866,12 @@ for workers in sorted({1, asked_for}):
 # %% [markdown]
 # The same batches come in the same order, so the losses agree. Compare the seconds, and how many
 # cores were busy on average: where a single worker takes longer and keeps fewer busy, the cores
-# waited. Two short trainings are a hint; `python benchmarks/epoch_ends.py` repeats the comparison
-# in turn. (In another version of TensorFlow you may see no difference; with another backend, or on
+# waited. Epochs as short as these may show nothing, or even the opposite: the thread's sleeps grow
+# as an epoch goes on, and to stop two workers takes Keras a moment, too. It is long epochs that end
+# with long sleeps; `python benchmarks/epoch_ends.py` trains such epochs in turn and prints the
+# ratio. (In another version of TensorFlow you may see no difference; with another backend, or on
 # several devices, there is one line only.)
+#
 # Closing such a gap costs no accuracy, so look for it first: any process monitor shows how busy the
 # cores are while a network trains.
 
