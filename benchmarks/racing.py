@@ -240,7 +240,7 @@ def table(content: dict[str, Any]) -> list[dict[str, Any]]:
         reached = "not tested"
         for column, count in (("test accuracy", "correct"), ("six views", "correct_averaged")):
             values = [100 * m[count] / m["test_images"] for m in found if count in m]
-            cells[column] = _range(values) if values else ""
+            cells[column] = records.spread(values, ".2f") if values else ""
             if values:  # the last one counts: six views where there are any
                 reached = "yes" if mean(values) >= float(row.goal.split()[0]) else "no"
         cells["seconds"] = round(seconds)
@@ -280,11 +280,6 @@ def _alike(measured: dict[str, Any], *others: dict[str, Any]) -> bool:
     """Tell whether there are others, and all were measured on the same processor."""
     processors = [each["hardware"]["processor"] for each in (measured, *others)]
     return len(processors) > 1 and len(set(processors)) == 1
-
-
-def _range(values: list[float]) -> str:
-    middle, low, high = (f"{value:.2f}" for value in (mean(values), min(values), max(values)))
-    return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def main(arguments: list[str] | None = None) -> int:

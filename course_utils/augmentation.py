@@ -603,12 +603,13 @@ class Batches(keras.utils.PyDataset):
 
 
 def _workers() -> int:
-    """Return how many threads shall draw batches ahead.
+    """Return how many threads draw batches ahead: two with TensorFlow on one device, else one.
 
-    With a single one, Keras leaves it to tf.data, whose tuning thread sleeps through the end of an
-    epoch (TensorFlow 2.21): the next one begins seconds late. But where Keras builds the model with
-    a first batch, that is everywhere else, several threads leave the batches that they have drawn
-    ahead for the first epoch, which then has them twice and lacks its last ones (Keras 3.15).
+    There, a single one leaves it to tf.data, whose tuning thread sleeps through the end of an epoch
+    (TensorFlow 2.21): the next one begins seconds late. With another backend, or on several
+    devices, Keras builds the model with a first batch. Several threads would leave what they had
+    drawn ahead for the first epoch, which then had it twice and lacked its last batches (Keras
+    3.15).
     """
     if keras.backend.backend() != "tensorflow":
         return 1

@@ -233,13 +233,13 @@ def summary(experiments: Mapping[str, str]) -> str:
         accuracies = [history["val_accuracy"][-1] for history in runs if "val_accuracy" in history]
         tests = [entry["accuracy"] for entry in tested(name)]
         parts = [
-            f"{part} accuracy {_spread(values, '.1%')}"
+            f"{part} accuracy {spread(values, '.1%')}"
             for part, values in (("validation", accuracies), ("test", tests))
             if values
         ]
         notes = noted(name)
         parts += [
-            f"{key.replace('_', ' ')} {_spread([figures[key] for figures in notes], '.4g')}"
+            f"{key.replace('_', ' ')} {spread([figures[key] for figures in notes], '.4g')}"
             for key in (notes[0] if notes else ())
         ]
         seeds = max(len(accuracies), len(tests), len(notes))
@@ -257,7 +257,26 @@ def summary(experiments: Mapping[str, str]) -> str:
     return "\n".join([title, *lines, *after])
 
 
-def _spread(values: Sequence[float], form: str) -> str:
+def spread(values: Sequence[float], form: str) -> str:
+    """Return the mean of some values, with the lowest and the highest where they differ in print.
+
+    Parameters
+    ----------
+    values : sequence of float
+        At least one.
+    form : str
+        How a value is printed, such as ``".2f"``.
+
+    Returns
+    -------
+    str
+        Such as ``"89.50 (89.00 to 90.00)"``, or ``"99.50"``.
+
+    Raises
+    ------
+    statistics.StatisticsError
+        If there are no values.
+    """
     middle, low, high = (f"{value:{form}}" for value in (mean(values), min(values), max(values)))
     return middle if low == high else f"{middle} ({low} to {high})"
 
