@@ -6,7 +6,10 @@ import re
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -288,6 +291,32 @@ def test_a_notebook_runs_again_where_there_are_other_data_or_records(
     assert runs_again() and not runs_again()  # it shows its record
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     assert runs_again()
+
+
+def test_two_processes_share_the_notebooks(course, capsys, monkeypatch):
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    first = write_notebook(course, "print('ran by the other one')")
+    second = write_notebook(course, "print('ran by this one')", name="03_small.py")
+    folder = run_notebooks.BUILD / "smoke"
+    folder.mkdir(parents=True)
+    taken = threading.Event()
+
+    def other():
+        with run_notebooks.lock(folder, first.stem):
+            taken.set()
+            deadline = time.monotonic() + 60
+            while not (folder / "03_small.json").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            return run_notebooks.run(first, "smoke")
+
+    with ThreadPoolExecutor() as pool:
+        succeeded = pool.submit(other)
+        assert taken.wait(60)
+        assert run_notebooks.run_each([first, second], "smoke") == []
+        assert succeeded.result(60)
+    lines = capsys.readouterr().out.splitlines()
+    (waits,) = (n for n, line in enumerate(lines) if "02_small: another process" in line)
+    assert any(line.startswith("02_small: unchanged") for line in lines[waits + 1 :])
 
 
 def test_a_failing_notebook_is_reported_and_run_again(course, capsys):

@@ -5,7 +5,8 @@ which cell is at work, and writes ``build/<profile>/NN_topic.ipynb`` with output
 builds ``build/<profile>/site`` from all that have run. A notebook that ran before, and on which
 nothing has changed since (its source, ``course_utils``, Python, the pinned packages, profile,
 settings, data and the records that notebooks show), is not run again. Without data files it is,
-unless ``COURSE_OFFLINE`` asks for stand-ins: the network may be back.
+unless ``COURSE_OFFLINE`` asks for stand-ins: the network may be back. Two of these commands at the
+same time share the notebooks between them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import nbformat
+from filelock import BaseFileLock, FileLock, Timeout
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -31,6 +33,7 @@ from tools import pairing, site
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
+WRITABLE = "run the course in a folder that you may write"  # what to do if it is not
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def execute(source: Path, profile: str) -> tuple[NotebookNode, Execution]:
     code_cells = [index for index, cell in enumerate(cells) if cell.cell_type == "code"]
     started = time.monotonic()
 
-    folder = files.writable(BUILD / profile, "run the course in a folder that you may write")
+    folder = files.writable(BUILD / profile, WRITABLE)
     os.environ["COURSE_PROFILE"] = profile
     os.environ.setdefault("COURSE_RUNS_DIR", str(folder / "runs"))
     client = NotebookClient(
@@ -148,6 +151,30 @@ def run(source: Path, profile: str) -> bool:
     return True
 
 
+def lock(folder: Path, name: str, *, timeout: float = -1) -> BaseFileLock:
+    """Return what keeps other processes off a notebook or the site, once they were waited for."""
+    return FileLock(folder / f".{name}.lock", timeout=timeout)
+
+
+def run_each(sources: list[Path], profile: str) -> list[str]:
+    """Run notebooks, first those that no other process is running; name those that failed."""
+    folder = files.writable(BUILD / profile, WRITABLE)
+    failed, elsewhere = [], []
+    for source in sources:
+        try:
+            with lock(folder, source.stem, timeout=0):
+                succeeded = run(source, profile)
+        except Timeout:
+            elsewhere.append(source)
+        else:
+            failed += [] if succeeded else [source.stem]
+    for source in elsewhere:  # unchanged, once the other process is through with it
+        print(f"{source.stem}: another process is running it …", flush=True)
+        with lock(folder, source.stem):
+            failed += [] if run(source, profile) else [source.stem]
+    return failed
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -157,11 +184,12 @@ def main(arguments: list[str] | None = None) -> int:
     sources = pairing.chosen(options.numbers, parser)
     started = time.monotonic()
     try:
-        failed = [source.stem for source in sources if not run(source, options.profile)]
+        failed = run_each(sources, options.profile)
         print(
             f"{len(sources)} notebooks in {time.monotonic() - started:.0f} s. Building the book …"
         )
-        status = site.publish(BUILD / options.profile)
+        with lock(BUILD / options.profile, "site"):
+            status = site.publish(BUILD / options.profile)
     except OSError as error:  # a full disk, or a folder that cannot be written
         print(f"\n{error}")
         return 1

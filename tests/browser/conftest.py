@@ -143,12 +143,15 @@ def built(tmp_path_factory) -> Path:
     """Run the notebooks in the smoke profile, unless they ran; build the book and the slides."""
     environment = course_environment(tmp_path_factory.mktemp("built"))
     folder = ROOT / "build" / "smoke"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # several workers share what was built
-        for tool in ("tools.run_notebooks", "tools.slides"):
-            done = subprocess.run(
-                [sys.executable, "-m", tool, "--profile", "smoke"],
-                cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            assert done.returncode == 0, f"{tool}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+    def run(tool: str) -> None:
+        command = [sys.executable, "-m", tool, "--profile", "smoke"]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{tool}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+    run("tools.run_notebooks")  # several workers share the notebooks between them
+    with FileLock(folder / ".slides.lock"):
+        run("tools.slides")
     return folder
