@@ -68,6 +68,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--repetitions", type=int, default=3)
     options = parser.parse_args()
+    if keras.backend.backend() != "tensorflow":
+        raise SystemExit(
+            f"Keras runs on {keras.backend.backend()}, and only TensorFlow waits at the ends of "
+            "epochs: set KERAS_BACKEND=tensorflow to measure that."
+        )
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, (options.images, 32, 32, 3), dtype=np.uint8)
     labels = generator.integers(0, 10, options.images)

@@ -1,5 +1,6 @@
 """Claims: made-up records turn each verdict around; the real ones must bear out what is said."""
 
+import json
 from functools import partial
 
 import pytest
@@ -205,3 +206,33 @@ def test_the_race_reaches_its_goals_as_its_table_says(folder):
     )  # fmt: skip
     assert verdicts["race to 94 %"] is None
     assert "make race" in claims.why_open(NAMES["race_to_94_%"])
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "theirs", "holds"),
+    [
+        (0.941, (4.0, 4.9), True),
+        (0.941, (5.0, 4.0), False),  # no slower is not faster, and one of theirs is enough
+        (0.939, (4.0, 4.9), False),  # fast, but the goal is not reached
+    ],
+)
+def test_a_race_against_airbench94_needs_the_goal_and_both_of_its_times(
+    accuracy, theirs, holds, folder
+):
+    store_race(folder, _94=[accuracy] * 3, airbench94={"float32": theirs})
+    verdict = judged_now(NAMES["airbench94_float32"])
+    assert verdict.holds == holds
+    faster = "SGD" if theirs[0] > theirs[1] else "Muon"
+    assert f"race to 94 %: 100 s, 5.0 times less than S4's recipe; airbench94, {faster}" in (
+        verdict.numbers
+    )
+    assert judged_now(NAMES["airbench94_bfloat16"]) is None  # nobody timed it
+
+
+def test_times_without_s4s_beside_them_are_not_compared(folder):
+    store_race(folder, _94=[0.941], airbench94={"float32": (4.0, 4.9)})
+    content = json.loads((folder / "race.json").read_text(encoding="utf-8"))
+    for row in content["table"]:
+        row["times less than S4"] = ""
+    (folder / "race.json").write_text(json.dumps(content), encoding="utf-8")
+    assert judged_now(NAMES["airbench94_float32"]) is None

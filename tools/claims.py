@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from operator import itemgetter
 from statistics import mean, stdev, variance
 from typing import NamedTuple
 
@@ -327,6 +328,44 @@ def race_reaches(recipe: str) -> Judge:
     return judge
 
 
+def faster_than_airbench94(number_format: str) -> Judge:
+    """Return the judge of the claim that our race to 94 % takes less time than airbench94.
+
+    Our recipe has to reach its goal, and to take less time than the faster one of airbench94's two.
+    Both times are compared with S4's recipe at the same hour, since machines vary.
+
+    Parameters
+    ----------
+    number_format : str
+        In which airbench94 computes: ``"float32"`` or ``"bfloat16"``.
+
+    Returns
+    -------
+    callable
+        A claim's ``judge``.
+    """
+
+    def judge(found: Recorded) -> Verdict | None:
+        factor = itemgetter("times less than S4")
+        compared = [row for row in found.race if factor(row)]
+        ours = next((row for row in compared if row["recipe"] == results.RACE["94"]), None)
+        ends = f"PyTorch, {number_format}"
+        theirs = [row for row in compared if row["recipe"].endswith(ends)]
+        if ours is None or not theirs:
+            return None
+        best = max(theirs, key=factor)
+        numbers = "; ".join(
+            f"{row['recipe']}: {row['seconds']} s, {factor(row)} times less than S4's recipe"
+            for row in (ours, best)
+        )
+        return Verdict(
+            ours["reached"] == "yes" and factor(ours) > factor(best),
+            f"{numbers} (by the time of its steps: it was not trained here)",
+        )
+
+    return judge
+
+
 CLAIMS = (
     Claim(
         "leak", "01", "A split that repeats images flatters: its validation accuracy is above its "
@@ -396,6 +435,14 @@ CLAIMS = (
             "test images.", race_reaches(recipe), expected=True,
         )
         for recipe in results.RACE.values()
+    ),
+    *(
+        Claim(
+            f"airbench94_{number_format}", "race", "The race to 94 % takes less time than "
+            f"airbench94 in {number_format}.", faster_than_airbench94(number_format),
+            expected=number_format == "float32",
+        )
+        for number_format in ("float32", "bfloat16")
     ),
 )  # fmt: skip
 
