@@ -82,8 +82,8 @@ lint: $(READY) ## format and rules (ruff), types (mypy)
 sync: $(READY) ## write each .ipynb from its .py
 	$(BIN)/python -m tools.pairing sync
 
-# The tests in the browser are the longest and wait a lot: they begin, and two more workers have time.
-WORKERS := -n 4 --dist loadfile --no-loadscope-reorder
+# The tests in the browser are the longest and wait a lot: they begin, and a third worker has time.
+WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: lint ## what CI runs at every push

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import jlab
+import pages
 import pytest
 from filelock import FileLock
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -140,18 +141,20 @@ def lab(tmp_path_factory) -> Iterator[jlab.Lab]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Path:
-    """Run the notebooks in the smoke profile, unless they ran; build the book and the slides."""
+    """Run the book's notebooks in smoke, unless they ran; build the book and the slides."""
     environment = course_environment(tmp_path_factory.mktemp("built"))
     folder = ROOT / "build" / "smoke"
 
-    def run(tool: str) -> None:
-        command = [sys.executable, "-m", tool, "--profile", "smoke"]
+    def run(tool: str, *numbers: str) -> None:
+        command = [sys.executable, "-m", tool, "--profile", "smoke", *numbers]
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{tool}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 
-    run("tools.run_notebooks")  # several workers share the notebooks between them
+    run(
+        "tools.run_notebooks", *(stem[:2] for stem in pages.BOOK)
+    )  # several workers share the notebooks between them
     with FileLock(folder / ".slides.lock"):
         run("tools.slides")
     return folder

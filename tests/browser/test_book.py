@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-STEMS = pages.STEMS
+STEMS = pages.BOOK
 # How far a plot reaches beyond the right edge of the text.
 CUT = """(place) => {
   const parts = [...place.children].map((part) => part.getBoundingClientRect().right);
@@ -80,7 +80,7 @@ def test_a_term_leads_to_the_glossary(built, visit, shoot):
 
 
 def test_formulas_are_typeset(built, visit, shoot):
-    open_page(visit, built, "05_optimizer_shootout")
+    open_page(visit, built, "04_cyclical_learning_rates")
     article = visit.page.locator("article")
     assert article.locator("math").count() > 0
     assert pages.unseen_formulas(article) == []

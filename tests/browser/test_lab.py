@@ -70,8 +70,7 @@ def train(name, *, epochs):
 """
 
 
-# Every plot of every notebook is drawn on the pages of the book; in Lab, one with grids of images
-# and SHAP's own pictures stands for all.
+# One with grids of images and SHAP's own pictures stands for all, but for once a week.
 @pytest.mark.parametrize("stem", pages.of_all("07"))
 def test_a_notebook_runs_and_draws_every_plot(stem, lab, visit, shoot):
     with lab.notebook(visit.page, f"{stem}.ipynb") as notebook:

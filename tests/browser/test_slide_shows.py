@@ -4,7 +4,7 @@ import pages
 import plots
 import pytest
 
-STEMS = pages.STEMS
+STEMS = pages.BOOK
 PROJECTOR = {"width": 1280, "height": 720}
 PRESENT = ".slides section section.present"
 # What is out of reach on a slide: too wide, or too tall where nothing scrolls.
@@ -66,7 +66,7 @@ def test_keys_turn_the_slides(built, visit):
 
 
 def test_formulas_are_typeset(built, visit, shoot):
-    open_slides(visit, built, "05_optimizer_shootout")
+    open_slides(visit, built, "04_cyclical_learning_rates")
     formulas = visit.page.locator(".slides math")
     assert formulas.count() > 0
     show(visit, formulas.first)
