@@ -33,7 +33,7 @@ def test_a_page_draws_every_plot(stem, built, visit, shoot):
 
 
 # The pages have their parts in common: one of images, and one of formulas, curves and a quiz.
-@pytest.mark.parametrize("name", ["index", "glossary", *pages.of_all("01", "04")])
+@pytest.mark.parametrize("name", ["index", "glossary", *pages.of_all("01", "05")])
 def test_axe_finds_nothing_serious(name, built, visit, shoot):
     open_page(visit, built, name)
     found = Axe().run(visit.page, options={"resultTypes": ["violations"]}).response["violations"]
@@ -59,20 +59,20 @@ def test_the_front_page_shows_a_picture_and_leads_to_every_notebook(built, visit
 def test_search_finds_a_word(built, visit, shoot):
     open_page(visit, built, "index")
     visit.page.locator(".search-button__button:visible").first.click()
-    visit.page.locator('input[name="q"]:visible').fill("overfitting")
+    visit.page.locator('input[name="q"]:visible').fill("Adagrad")
     visit.page.keyboard.press("Enter")
     results = visit.page.locator("#search-results li a")
     expect(results.first).to_be_visible(timeout=20_000)
-    shoot("book search for overfitting")
+    shoot("book search for Adagrad")
     assert any(
-        "02_baseline.html" in link
+        "05_optimizer_shootout.html" in link
         for link in results.evaluate_all("(links) => links.map((link) => link.href)")
     )
     visit.assert_undisturbed()
 
 
 def test_a_term_leads_to_the_glossary(built, visit, shoot):
-    open_page(visit, built, "02_baseline")
+    open_page(visit, built, "05_optimizer_shootout")
     visit.page.locator('article a[href^="glossary.html#"]').first.click()
     expect(visit.page.locator("dt:target")).to_be_visible()
     shoot("book term in the glossary")
@@ -80,7 +80,7 @@ def test_a_term_leads_to_the_glossary(built, visit, shoot):
 
 
 def test_formulas_are_typeset(built, visit, shoot):
-    open_page(visit, built, "04_cyclical_learning_rates")
+    open_page(visit, built, "05_optimizer_shootout")
     article = visit.page.locator("article")
     assert article.locator("math").count() > 0
     assert pages.unseen_formulas(article) == []
@@ -89,7 +89,7 @@ def test_formulas_are_typeset(built, visit, shoot):
 
 
 def test_the_quiz_answers(built, visit, shoot):
-    open_page(visit, built, "02_baseline")
-    pages.answer_quiz(visit.page.locator(".course-quiz"), "02")
+    open_page(visit, built, "05_optimizer_shootout")
+    pages.answer_quiz(visit.page.locator(".course-quiz"), "05")
     shoot("book quiz answered right")
     visit.assert_undisturbed()

@@ -66,7 +66,7 @@ def test_keys_turn_the_slides(built, visit):
 
 
 def test_formulas_are_typeset(built, visit, shoot):
-    open_slides(visit, built, "04_cyclical_learning_rates")
+    open_slides(visit, built, "05_optimizer_shootout")
     formulas = visit.page.locator(".slides math")
     assert formulas.count() > 0
     show(visit, formulas.first)
@@ -77,10 +77,10 @@ def test_formulas_are_typeset(built, visit, shoot):
 
 
 def test_the_quiz_answers(built, visit, shoot):
-    open_slides(visit, built, "02_baseline")
+    open_slides(visit, built, "05_optimizer_shootout")
     quiz = visit.page.locator(".course-quiz")
     show(visit, quiz)
-    pages.answer_quiz(quiz, "02")
+    pages.answer_quiz(quiz, "05")
     shoot("slides quiz answered right")
     visit.assert_undisturbed()
 
