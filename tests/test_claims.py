@@ -223,8 +223,8 @@ def test_a_race_against_airbench94_needs_the_goal_and_both_of_its_times(
     verdict = judged_now(NAMES["airbench94_float32"])
     assert verdict.holds == holds
     faster = "SGD" if theirs[0] > theirs[1] else "Muon"
-    assert f"race to 94 %: 100 s, 5.0 times less than S4's recipe; airbench94, {faster}" in (
-        verdict.numbers
+    assert verdict.numbers.startswith(
+        f"race to 94 % (in float32): 100 s, 5.0 times less than S4's; airbench94, {faster}"
     )
     assert judged_now(NAMES["airbench94_bfloat16"]) is None  # nobody timed it
 

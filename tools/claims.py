@@ -354,14 +354,13 @@ def faster_than_airbench94(number_format: str) -> Judge:
         if ours is None or not theirs:
             return None
         best = max(theirs, key=factor)
+        formats = {run["number_format"] for run in found.runs.get(f"{results.RACED}94", [])}
+        ran = f"in {', '.join(sorted(formats))}", "by the time of its steps, not trained here"
         numbers = "; ".join(
-            f"{row['recipe']}: {row['seconds']} s, {factor(row)} times less than S4's recipe"
-            for row in (ours, best)
+            f"{row['recipe']} ({how}): {row['seconds']} s, {factor(row)} times less than S4's"
+            for row, how in zip((ours, best), ran, strict=True)
         )
-        return Verdict(
-            ours["reached"] == "yes" and factor(ours) > factor(best),
-            f"{numbers} (by the time of its steps: it was not trained here)",
-        )
+        return Verdict(ours["reached"] == "yes" and factor(ours) > factor(best), numbers)
 
     return judge
 
