@@ -163,15 +163,15 @@ def run_each(sources: list[Path], profile: str) -> list[str]:
     for source in sources:
         try:
             with lock(folder, source.stem, timeout=0):
-                succeeded = run(source, profile)
+                if not run(source, profile):
+                    failed.append(source.stem)
         except Timeout:
             elsewhere.append(source)
-        else:
-            failed += [] if succeeded else [source.stem]
     for source in elsewhere:  # unchanged, once the other process is through with it
         print(f"{source.stem}: another process is running it …", flush=True)
         with lock(folder, source.stem):
-            failed += [] if run(source, profile) else [source.stem]
+            if not run(source, profile):
+                failed.append(source.stem)
     return failed
 
 

@@ -17,10 +17,9 @@ from urllib.parse import urlsplit
 import jlab
 import pages
 import pytest
-from filelock import FileLock
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tools import check_notebooks
+from tools import check_notebooks, run_notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
@@ -155,6 +154,6 @@ def built(tmp_path_factory) -> Path:
     run(
         "tools.run_notebooks", *(stem[:2] for stem in pages.BOOK)
     )  # several workers share the notebooks between them
-    with FileLock(folder / ".slides.lock"):
+    with run_notebooks.lock(folder, "slides"):
         run("tools.slides")
     return folder
