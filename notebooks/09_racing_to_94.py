@@ -90,8 +90,8 @@ race if race is not None else Markdown("No race is on record beside this copy of
 #
 # The full profile climbs the ladder with several seeds. It lays more than half of the training
 # images aside for validation, because gains of half a point are to be told apart. Chance alone
-# moves an accuracy: its *standard error*, the typical size of such a move, is half a point near 87
-# % on 5,000 images, and a fifth of a point on 30,000.
+# moves an accuracy: its *standard error*, the typical size of such a move, is half a point near
+# 87 % on 5,000 images, and a fifth of a point on 30,000.
 #
 # The other profiles take few images and narrower networks, so that you see how each trick works;
 # with one seed and so few validation images, their gains are mostly noise. Nor do their seconds

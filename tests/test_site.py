@@ -469,3 +469,11 @@ def test_a_style_that_loads_from_another_host_is_named(tmp_path):
     (tmp_path / "style.css").write_text("@import url('https://fonts.example.org/a.css');")
     (said,) = check(tmp_path, "")
     assert said == "style.css: it loads from another host"
+
+
+@pytest.mark.parametrize("source", pairing.sources(), ids=lambda source: source.stem)
+def test_no_line_of_a_notebook_is_hidden_as_a_comment(source):
+    """In the book, a line of text that begins with a percent sign is not shown."""
+    texts = [c.source for c in pairing.generate(source).cells if c.cell_type == "markdown"]
+    assert texts
+    assert [line for text in texts for line in text.splitlines() if line.startswith("%")] == []
